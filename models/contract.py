@@ -201,7 +201,9 @@ def _check_tensors(model: onnx.ModelProto, contract: Contract) -> None:
 def _batch_symbol(model: onnx.ModelProto) -> str:
     """The name that the graph gives to the number of rows; "batch" where it gives none."""
     first = model.graph.input[0].type.tensor_type.shape.dim if model.graph.input else []
-    return (first[0].dim_param if first else "") or "batch"
+    symbol = first[0].dim_param if first else ""
+    # against its stubs, protobuf gives bytes where a damaged file holds invalid UTF-8
+    return symbol if symbol and isinstance(symbol, str) else "batch"
 
 
 def _describe(tensor: onnx.ValueInfoProto) -> str:
@@ -210,7 +212,7 @@ def _describe(tensor: onnx.ValueInfoProto) -> str:
     dtype = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
     dtype = {"float": "float32", "double": "float64", "undefined": "no tensor"}.get(dtype, dtype)
     dims = [
-        str(dim.dim_value) if dim.HasField("dim_value") else dim.dim_param or "?" for dim in kind.shape.dim
+        str(dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?") for dim in kind.shape.dim
     ]
     return f"{dtype} [{', '.join(dims)}]"
 

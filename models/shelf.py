@@ -47,7 +47,7 @@ class Misplaced(ShelfError): ...
 
 @dataclass(frozen=True)
 class Generator:
-    """An exported generator that passed every check; `digest` is the SHA-256 of the file at `path`, in hex."""
+    """An exported generator that passed every check; `digest` is the SHA-256 of the file at `path` in hex."""
 
     name: str
     version: int
