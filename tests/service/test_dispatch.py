@@ -1,0 +1,208 @@
+"""The dispatcher on a real event loop, with an engine that computes when the test lets it."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from service.dispatch import BatchFailed, Dispatcher, QueueFull, TooLate
+from service.rows import Images, Rows
+
+
+@dataclass
+class Gated:
+    """An engine whose image is the latent's only number; each batch waits for `gate`."""
+
+    gate: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    batches: list[list[int]] = field(default_factory=list)
+    threads: set[int] = field(default_factory=set)
+
+    def run(self, rows: Rows) -> Images:
+        numbers = rows.latents[:, 0].astype(np.uint8)
+        self.batches.append(numbers.tolist())
+        self.threads.add(threading.get_ident())
+        assert self.gate.acquire(timeout=10)
+        if 13 in numbers:
+            raise RuntimeError("unlucky")
+        return numbers.reshape(-1, 1, 1, 1)
+
+    def open(self, batches: int = 1000) -> None:
+        self.gate.release(batches)
+
+
+def rows(*numbers: int) -> Rows:
+    return Rows(np.array(numbers, np.float32).reshape(-1, 1))
+
+
+def numbers(images: Images) -> list[int]:
+    return [int(number) for number in images[:, 0, 0, 0]]
+
+
+def in_a_minute() -> float:
+    return asyncio.get_running_loop().time() + 60
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - the engine's thread knows no event of this loop
+            await asyncio.sleep(0)
+
+
+def run(
+    test: Callable[[Gated, Dispatcher], Awaitable[None]], *, max_batch: int = 4, queue_rows: int = 20
+) -> None:
+    async def main() -> None:
+        engine = Gated()
+        dispatcher = Dispatcher({"a": engine, "b": engine}, max_batch=max_batch, queue_rows=queue_rows)
+        try:
+            await test(engine, dispatcher)
+        finally:
+            engine.open()
+            dispatcher.close()
+
+    asyncio.run(main())
+
+
+def test_requests_get_their_own_rows() -> None:
+    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
+        engine.open()
+        asked = [range(1), range(10, 13), range(100, 111), range(50, 52)]
+        answers = await asyncio.gather(*(dispatcher.images("a", rows(*ask), in_a_minute()) for ask in asked))
+        assert [numbers(answer) for answer in answers] == [list(ask) for ask in asked]
+
+    run(test)
+
+
+def test_rows_that_come_while_the_device_is_busy_make_the_next_batch() -> None:
+    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
+        first = asyncio.create_task(dispatcher.images("a", rows(1), in_a_minute()))
+        await until(lambda: engine.batches == [[1]])
+        others = [asyncio.create_task(dispatcher.images("a", rows(i), in_a_minute())) for i in (2, 3, 4)]
+        await asyncio.sleep(0)
+        engine.open()
+        await asyncio.gather(first, *others)
+        assert engine.batches == [[1], [2, 3, 4]]
+
+    run(test)
+
+
+def test_the_event_loop_stays_free_while_the_device_computes() -> None:
+    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
+        task = asyncio.create_task(dispatcher.images("a", rows(1), in_a_minute()))
+        await until(lambda: len(engine.batches) == 1)
+        engine.open()
+        await task
+        assert engine.threads
+        assert threading.get_ident() not in engine.threads
+
+    run(test)
+
+
+def test_the_queue_is_bounded_in_rows() -> None:
+    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
+        busy = asyncio.create_task(dispatcher.images("a", rows(1), in_a_minute()))
+        await until(lambda: len(engine.batches) == 1)
+        fits = asyncio.create_task(dispatcher.images("a", rows(*range(20, 39)), in_a_minute()))
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFull) as refusal:
+            await dispatcher.images("a", rows(1, 2), in_a_minute())
+        assert refusal.value.retry_after >= 0
+        last = asyncio.create_task(dispatcher.images("a", rows(1), in_a_minute()))
+        engine.open()
+        assert len(await fits) == 19
+        await asyncio.gather(busy, last)
+        assert numbers(await dispatcher.images("a", rows(*range(50, 70)), in_a_minute())) == list(
+            range(50, 70)
+        )
+
+    run(test)
+
+
+def test_the_estimate_grows_with_the_rows_ahead() -> None:
+    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
+        engine.open(1)
+        await dispatcher.images("a", rows(1), in_a_minute())
+        tasks = [asyncio.create_task(dispatcher.images("a", rows(*range(20, 40)), in_a_minute()))]
+        await until(lambda: len(engine.batches) == 2)
+        estimates = []
+        for n in (5, 10, 20):
+            with pytest.raises(QueueFull) as refusal:
+                await dispatcher.images("a", rows(*range(n)), in_a_minute())
+            estimates.append(refusal.value.retry_after)
+        assert 0 < estimates[0] < estimates[1] < estimates[2]
+        engine.open()
+        await asyncio.gather(*tasks)
+
+    run(test)
+
+
+def test_rows_of_a_cancelled_request_are_not_computed() -> None:
+    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
+        busy = asyncio.create_task(dispatcher.images("a", rows(1), in_a_minute()))
+        await until(lambda: len(engine.batches) == 1)
+        leaver = asyncio.create_task(dispatcher.images("a", rows(*range(20, 40)), in_a_minute()))
+        await asyncio.sleep(0)
+        leaver.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaver
+        stayer = asyncio.create_task(dispatcher.images("a", rows(*range(60, 80)), in_a_minute()))
+        engine.open()
+        assert numbers(await stayer) == list(range(60, 80))
+        await busy
+        assert not {number for batch in engine.batches for number in batch} & set(range(20, 40))
+
+    run(test)
+
+
+def test_a_request_cancelled_while_it_is_computed_harms_nobody() -> None:
+    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
+        leaver = asyncio.create_task(dispatcher.images("a", rows(1, 2, 3, 4, 5), in_a_minute()))
+        await until(lambda: len(engine.batches) == 1)
+        leaver.cancel()
+        stayer = asyncio.create_task(dispatcher.images("a", rows(7), in_a_minute()))
+        engine.open()
+        assert numbers(await stayer) == [7]
+        assert engine.batches == [[1, 2, 3, 4], [7]]
+
+    run(test)
+
+
+def test_a_deadline_that_passes_while_waiting_ends_the_request_at_once() -> None:
+    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
+        busy = asyncio.create_task(dispatcher.images("a", rows(1), in_a_minute()))
+        await until(lambda: len(engine.batches) == 1)
+        with pytest.raises(TooLate):
+            await dispatcher.images("a", rows(2), asyncio.get_running_loop().time() + 0.01)
+        engine.open()
+        await busy
+        assert engine.batches == [[1]]
+
+    run(test)
+
+
+def test_a_failing_batch_fails_its_own_rows_only(caplog: pytest.LogCaptureFixture) -> None:
+    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
+        busy = asyncio.create_task(dispatcher.images("a", rows(1), in_a_minute()))
+        await until(lambda: len(engine.batches) == 1)
+        # The second batch holds all of the first unlucky request and the begin of the second.
+        doomed = [
+            asyncio.create_task(dispatcher.images("a", rows(13), in_a_minute())),
+            asyncio.create_task(dispatcher.images("a", rows(*range(20, 30)), in_a_minute())),
+        ]
+        await asyncio.sleep(0)
+        spared = asyncio.create_task(dispatcher.images("b", rows(5), in_a_minute()))
+        await asyncio.sleep(0)
+        engine.open()
+        for task in doomed:
+            with pytest.raises(BatchFailed):
+                await task
+        assert numbers(await busy) == [1]
+        assert numbers(await spared) == [5]
+        assert numbers(await dispatcher.images("a", rows(6), in_a_minute())) == [6]
+        assert sum(len(batch) for batch in engine.batches) == 1 + 4 + 1 + 1
+
+    run(test)
+    assert "unlucky" in caplog.text
