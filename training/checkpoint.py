@@ -1,0 +1,49 @@
+"""A training run's state on disk, replaced in one step so that a kill never leaves half of it."""
+
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+
+class Stateful(Protocol):
+    """Anything that torch can save and restore: a module, an optimizer, the loop's own state."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> object: ...
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, damaged or of another shape."""
+
+
+def save(path: Path, parts: dict[str, Stateful]) -> None:
+    """Write the state of all parts to `path`, aside first, then renamed over what was there."""
+    aside = path.with_name(path.name + ".part")
+    with aside.open("wb") as file:
+        torch.save({name: part.state_dict() for name, part in parts.items()}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def load(path: Path, parts: dict[str, Stateful]) -> None:
+    """Restore the parts that `save` wrote; those of the file that are not asked for stay unread.
+
+    Raises CheckpointError.
+    """
+    try:
+        states = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"there is no checkpoint at {path}; was the run started?") from None
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise CheckpointError(f"the checkpoint {path} cannot be read: {error}") from None
+    for name, part in parts.items():
+        if name not in states:
+            raise CheckpointError(f"the checkpoint {path} holds no {name}")
+        try:
+            part.load_state_dict(states[name])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise CheckpointError(f"the {name} of the checkpoint {path} does not fit: {error}") from None
