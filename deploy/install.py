@@ -1,0 +1,39 @@
+"""Install extras of Ganserve, pinned, into the environment that runs this; tell a failure in one line."""
+
+import platform
+import re
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+LOG = Path(sys.prefix) / "install.log"
+
+# Wheels only: without one, pip then gives one error instead of the output of a compiler.
+PIP = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--only-binary", ":all:"]
+
+
+def main(extras: str) -> None:
+    print(f"Installing {extras} into {sys.prefix}", flush=True)
+    command = [*PIP, "--constraint", "constraints.txt", "--editable", f".[{extras}]"]
+    with LOG.open("w") as log:
+        outcome = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
+    if outcome.returncode:
+        sys.exit(f"{reason(LOG.read_text())}; all that pip said is in {LOG}")
+
+
+def reason(log: str) -> str:
+    if "Retrying (" in log:
+        return "The package registry cannot be reached; check the network and pip's settings"
+    # where a version is pinned, pip calls a missing wheel a conflict with the pin
+    missing = re.search(r"No matching distribution found for (\S+)|\(constraint\) (\S+)", log)
+    if missing:
+        return (
+            f"No wheel of {missing[1] or missing[2]} fits Python {platform.python_version()} on "
+            f"{sysconfig.get_platform()}; use Python 3.11 to 3.13 on Linux (x86-64, arm64) or an arm64 Mac"
+        )
+    errors = re.findall(r"^ERROR: (.+)", log, re.MULTILINE)
+    return f"pip failed: {errors[0].rstrip('.') if errors else 'it gave no reason'}"
+
+
+main(sys.argv[1])
