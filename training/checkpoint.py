@@ -38,7 +38,7 @@ def load(path: Path, parts: dict[str, Stateful]) -> None:
         states = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint at {path}; was the run started?") from None
-    except Exception as error:  # torch raises many kinds for a damaged file
+    except Exception as error:  # noqa: BLE001 - torch raises many kinds for a damaged file
         raise CheckpointError(f"the checkpoint {path} cannot be read: {error}") from None
     for name, part in parts.items():
         if name not in states:

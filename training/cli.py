@@ -1,19 +1,26 @@
 """The command line `ganserve`: train, export, evaluate."""
 
-import signal
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
-from click.core import ParameterSource
 from pydantic import ValidationError
 
-from training import checkpoint, run
+from models.contract import ContractError
+from models.shelf import Shelf, ShelfError
+from training import evaluation, run
+from training.checkpoint import CheckpointError
 from training.data import DataError, ImageData, load
-from training.loop import Game, train as train_loop
+from training.evaluation import EvaluationError, RealImages
+from training.export import ParityError, export_run
+from training.game import Game
+from training.loop import run_game
 from training.networks import PRESETS, RESOLUTIONS
-from training.run import DataRecord, Hyperparameters, RunError, RunRecord
+from training.run import Hyperparameters, RunError, RunRecord
 
 app = typer.Typer(
     help="Train a generator on a folder of images, export it, and measure it.",
@@ -23,131 +30,236 @@ app = typer.Typer(
 )
 DEFAULTS = Hyperparameters()
 CACHE = Path("~/.cache/ganserve")
+
 Cache = Annotated[Path, typer.Option(help="Where decoded images are kept between runs.")]
 Models = Annotated[Path, typer.Option(help="The shelf of exported generators.")]
-
-
-def _fail(message: object) -> typer.Exit:
-    typer.echo(f"ganserve: {message}", err=True)
-    return typer.Exit(1)
+Run = Annotated[Path, typer.Option("--run", help="The run's folder.")]
 
 
 @app.command()
 def train(
-    context: typer.Context,
     data: Annotated[
         str | None,
         typer.Argument(
-            help="A folder of images (its subfolders are the classes), a zip of one, a parquet file or folder, "
-            "or the id of a data set on the Hugging Face hub."
+            help="A folder of images (its subfolders are the classes), a zip of one, a parquet file or "
+            "folder, or the id of a data set on the Hugging Face hub."
         ),
     ] = None,
-    folder: Annotated[Path, typer.Option("--run", help="The run's folder.")] = Path("runs/latest"),
+    folder: Run = Path("runs/latest"),
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --run exactly.")] = False,
-    preset: Annotated[str, typer.Option(help=f"Shape of the networks: {', '.join(PRESETS)}.")] = DEFAULTS.preset,
-    resolution: Annotated[
-        int, typer.Option(help=f"Side of the images in pixels: {', '.join(map(str, RESOLUTIONS))}.")
-    ] = DEFAULTS.resolution,
     images: Annotated[int, typer.Option(min=1, help="Stop when this many images were seen.")] = 500_000,
     snapshot: Annotated[
         int, typer.Option(min=1, help="Images between two checkpoints, each with a sample grid.")
     ] = 10_000,
-    batch: Annotated[int, typer.Option(min=1, help="Real images a step, and as many generated ones.")] = DEFAULTS.batch,
-    learning_rate: Annotated[float, typer.Option(help="Of Adam, for both networks.")] = DEFAULTS.learning_rate,
-    gamma: Annotated[float, typer.Option(help="Weight of the R1 and R2 penalties.")] = DEFAULTS.gamma,
+    preset: Annotated[
+        str | None,
+        typer.Option(help=f"Shape of the networks: {', '.join(PRESETS)}.", show_default=DEFAULTS.preset),
+    ] = None,
+    resolution: Annotated[
+        int | None,
+        typer.Option(
+            help=f"Side of the images in pixels: {', '.join(map(str, RESOLUTIONS))}.",
+            show_default=str(DEFAULTS.resolution),
+        ),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            help="Real images a step, and as many generated ones.", show_default=str(DEFAULTS.batch)
+        ),
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(help="Of Adam, for both networks.", show_default=str(DEFAULTS.learning_rate)),
+    ] = None,
+    gamma: Annotated[
+        float | None,
+        typer.Option(help="Weight of the R1 and R2 penalties.", show_default=str(DEFAULTS.gamma)),
+    ] = None,
     ema: Annotated[
-        int, typer.Option(help="Half-life, in images, of the generator's moving average.")
-    ] = DEFAULTS.ema,
+        int | None,
+        typer.Option(
+            help="Half-life, in images, of the generator's moving average.", show_default=str(DEFAULTS.ema)
+        ),
+    ] = None,
     warmup: Annotated[
-        int, typer.Option(help="Images over which the learning rate rises from 0.")
-    ] = DEFAULTS.warmup,
-    seed: Annotated[int, typer.Option(help="Of weights, data order and latents.")] = DEFAULTS.seed,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N; auto takes cuda where there is one.")] = "auto",
+        int | None,
+        typer.Option(
+            help="Images over which the learning rate rises from 0.", show_default=str(DEFAULTS.warmup)
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Of weights, data order and latents.", show_default=str(DEFAULTS.seed)),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda or cuda:N; auto takes cuda where there is one.")
+    ] = "auto",
     cache: Cache = CACHE,
 ) -> None:
     """Train a generator with adversarial training.
 
     Ctrl-C and SIGTERM save a checkpoint and leave; --resume then goes on as if nothing had happened.
     """
-    given = {name for name in Hyperparameters.model_fields if _explicit(context, name)}
-    try:
+    options = {
+        "preset": preset,
+        "resolution": resolution,
+        "batch": batch,
+        "learning_rate": learning_rate,
+        "gamma": gamma,
+        "ema": ema,
+        "warmup": warmup,
+        "seed": seed,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    with _plain_errors():
         target = _device(device)
         if resume:
-            record = run.read(folder)
-            _refuse_changes(record, context.params, given)
-            source = data or record.data.source
-        elif data is None:
-            raise RunError("DATA is missing: name a folder of images, or give --resume to continue a run")
+            record, loaded = _resume(folder, data, given, cache)
         else:
-            source = data
-            settings = Hyperparameters(**{name: context.params[name] for name in Hyperparameters.model_fields})
-            record = None
-        hyperparameters = record.hyperparameters if record else settings
-        loaded = _load(source, hyperparameters.resolution, record.data.channels if record else None, "train", cache)
-        if record is None:
-            record = RunRecord(
-                hyperparameters=hyperparameters,
-                data=DataRecord(
-                    source=str(Path(source).resolve()) if Path(source).exists() else source,
-                    name=loaded.name,
-                    fingerprint=loaded.fingerprint,
-                    channels=loaded.images.shape[3],
-                    classes=loaded.classes,
-                ),
-                source_commit=run.source_commit(),
-            )
-            run.begin(folder, record)
-        elif record.data.fingerprint != loaded.fingerprint:
-            raise RunError(
-                f"{source} differs from the images that the run in {folder} began with; give the same images back, or start another run"
-            )
-        game = Game(hyperparameters, record.data.channels, len(record.data.classes), target)
+            record, loaded = _begin(folder, data, given, cache)
+        game = Game(record, target)
         if resume:
-            checkpoint.load(folder / run.CHECKPOINT_FILE, game.parts())
-    except ValidationError as error:
-        problem = error.errors()[0]
-        raise _fail(f"--{str(problem['loc'][0]).replace('_', '-')}: {problem['msg']}, got {problem['input']!r}") from None
-    except (DataError, RunError, checkpoint.CheckpointError) as error:
-        raise _fail(error) from None
-    game.progress.hardware = run.hardware(target, torch.get_num_threads())
-    received = train_loop(game, loaded, folder, images, snapshot)
+            game.load(folder)
+        received = run_game(game, loaded, folder, images, snapshot)
     typer.echo(f"{game.progress.images_seen:,} images seen; the run is in {folder}")
     if received is not None:
         typer.echo(f"stopped by {received.name}; continue with: ganserve train --run {folder} --resume")
         raise typer.Exit(128 + received)
 
 
-def _explicit(context: typer.Context, name: str) -> bool:
-    return context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+@app.command()
+def export(
+    folder: Run = Path("runs/latest"),
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="Name on the shelf: lower case letters, digits, '.', '_', '-'.", show_default="of the data"
+        ),
+    ] = None,
+    license_: Annotated[
+        str, typer.Option("--license", help="License of the generator, as Hugging Face spells it.")
+    ] = "unknown",
+    models: Models = Path("models"),
+) -> None:
+    """Export a run's generator to one ONNX file on the shelf, as the next version of its name.
+
+    The file is compared with PyTorch first: should the pictures differ, nothing is written.
+    """
+    with _plain_errors():
+        name = name or _shelf_name(run.read(folder).data.name)
+        generator, parities = export_run(folder, name, license_, Shelf(models))
+    for parity in parities:
+        typer.echo(f"ONNX Runtime against PyTorch, {parity}")
+    typer.echo(f"{generator.reference} is at {generator.path}, SHA-256 {generator.digest}")
 
 
-def _refuse_changes(record: RunRecord, params: dict[str, Any], given: set[str]) -> None:
-    recorded = record.hyperparameters.model_dump()
-    changed = [
-        f"--{name.replace('_', '-')} {params[name]} (the run has {recorded[name]})"
-        for name in sorted(given)
-        if params[name] != recorded[name]
-    ]
-    if changed:
-        raise RunError(f"a run resumes under its own hyperparameters only; leave out {', '.join(changed)}")
+@app.command()
+def evaluate(
+    generator: Annotated[str, typer.Argument(help="NAME, or NAME:VERSION; without a version, the newest.")],
+    data: Annotated[str, typer.Option(help="The images that it was trained on; as for train.")],
+    test: Annotated[
+        str | None,
+        typer.Option(help="Real images that it was not trained on.", show_default="the test split of --data"),
+    ] = None,
+    images: Annotated[int, typer.Option(min=100, help="Generated images.")] = 20_000,
+    presentations: Annotated[
+        int, typer.Option(min=1_000, help="Images shown to each classifier while it trains.")
+    ] = 300_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of latents and classifiers.")] = 0,
+    models: Models = Path("models"),
+    cache: Cache = CACHE,
+) -> None:
+    """Measure an exported generator: label agreement, CAS and variety, by class.
+
+    Writes evaluation.json beside the version and a table into the model card.
+    """
+    with _plain_errors():
+        shelved = Shelf(models).find(generator)
+        shape = shelved.contract.image
+        real = RealImages(
+            train=_load(data, shape.height, shape.channels, "train", cache),
+            test=_load(test or data, shape.height, shape.channels, "train" if test else "test", cache),
+        )
+        measured = evaluation.evaluate(shelved, real, images=images, seed=seed, presentations=presentations)
+        path = evaluation.write(shelved, measured)
+    typer.echo(evaluation.as_markdown(measured))
+    typer.echo(f"written to {path}")
 
 
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """A user's mistake ends the command with one message and no traceback."""
     try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise RunError(f"--device must be auto, cpu, cuda or cuda:N, got {name}") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise RunError(f"--device {name}: torch finds no CUDA device here; leave it out to train on the CPU")
-    return device
+        yield
+    except ValidationError as error:
+        problem = error.errors()[0]
+        option = "-".join(str(problem["loc"][0]).split("_"))
+        _fail(f"--{option}: {problem['msg'].removeprefix('Value error, ')}, got {problem['input']!r}")
+    except (
+        CheckpointError,
+        ContractError,
+        DataError,
+        EvaluationError,
+        ParityError,
+        RunError,
+        ShelfError,
+        OSError,
+    ) as error:
+        _fail(error)
+
+
+def _fail(message: object) -> None:
+    typer.echo(f"ganserve: {message}", err=True)
+    raise typer.Exit(1)
+
+
+def _begin(
+    folder: Path, source: str | None, given: dict[str, Any], cache: Path
+) -> tuple[RunRecord, ImageData]:
+    hyperparameters = Hyperparameters(**given)
+    run.refuse_existing(folder)
+    if source is None:
+        raise RunError("DATA is missing: name a folder of images, or give --resume to continue a run")
+    data = _load(source, hyperparameters.resolution, None, "train", cache)
+    record = RunRecord.of(hyperparameters, source, data)
+    run.begin(folder, record)
+    return record, data
+
+
+def _resume(
+    folder: Path, source: str | None, given: dict[str, Any], cache: Path
+) -> tuple[RunRecord, ImageData]:
+    record = run.read(folder)
+    record.refuse_changes(given)
+    source = source or record.data.source
+    data = _load(source, record.hyperparameters.resolution, record.data.channels, "train", cache)
+    if data.fingerprint != record.data.fingerprint:
+        raise RunError(
+            f"{source} differs from the images that the run in {folder} began with; "
+            "give those images back, or start another run"
+        )
+    return record, data
 
 
 def _load(source: str, resolution: int, channels: int | None, split: str, cache: Path) -> ImageData:
     data = load(source, resolution=resolution, channels=channels, split=split, cache=cache.expanduser())
     if data.unreadable:
         typer.echo(f"left out {len(data.unreadable)} unreadable images:", err=True)
-        for line in data.unreadable:
-            typer.echo(f"  {line}", err=True)
+        typer.echo("\n".join(f"  {line}" for line in data.unreadable), err=True)
     return data
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise RunError(f"--device must be auto, cpu, cuda or cuda:N, got {name}")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise RunError(f"--device {name}: torch finds {torch.cuda.device_count()} CUDA devices here")
+    return device
+
+
+def _shelf_name(data_name: str) -> str:
+    return re.sub(r"[^a-z0-9.-]+", "-", data_name.lower()).strip("-.") or "generator"

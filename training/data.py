@@ -83,10 +83,12 @@ def _find(source: str, split: str, cache: Path) -> datasets.Dataset:
             return datasets.load_dataset("imagefolder", data_dir=str(path), **options)
         if path.suffix == ".parquet" and path.is_file():
             return datasets.load_dataset("parquet", data_files={"train": str(path)}, **options)
-        if not path.exists() and (path.is_absolute() or source.startswith((".", "~")) or source.count("/") != 1):
+        if not path.exists() and (
+            path.is_absolute() or source.startswith((".", "~")) or source.count("/") != 1
+        ):
             raise DataError(
-                f"{source} does not exist; expected a folder of images, a zip of one, a parquet file or folder, "
-                "or the id of a data set on the Hugging Face hub, such as zalando-datasets/fashion_mnist"
+                f"{source} does not exist; expected a folder of images, a zip of one, a parquet "
+                "file or folder, or the id of a data set on the Hugging Face hub, such as ylecun/mnist"
             )
         return datasets.load_dataset(str(path) if path.exists() else source, **options)
     except (DatasetNotFoundError, ConnectionError) as error:
@@ -121,8 +123,8 @@ def _columns(table: datasets.Dataset, source: str) -> tuple[str, str | None]:
     labels = [name for name, feature in table.features.items() if isinstance(feature, datasets.ClassLabel)]
     if not images:
         raise DataError(
-            f"{source} has no image column; expected the schema of the Hugging Face hub: `image`, and `label` for "
-            f"classes; found {', '.join(table.features)}"
+            f"{source} has no image column; expected the schema of the Hugging Face hub: `image`, and "
+            f"`label` for classes; found {', '.join(table.features)}"
         )
     return images[0], "label" if "label" in labels else next(iter(labels), None)
 
@@ -179,12 +181,12 @@ def _check(unreadable: list[str], labels: NDArray[np.int64], classes: tuple[str,
             f"mend or remove them:\n  {listed}{more}"
         )
     if labels.size and labels.min() < 0:
-        raise DataError("some images have no label (-1 stands in the label column); remove them or label them")
+        raise DataError(
+            "some images have no label (-1 stands in the label column); remove them or label them"
+        )
     counts = Counter(labels.tolist())
     if lonely := [name for number, name in enumerate(classes) if counts[number] < 2]:
-        raise DataError(
-            f"every class needs at least two images; add some to, or remove: {', '.join(lonely)}"
-        )
+        raise DataError(f"every class needs at least two images; add some to, or remove: {', '.join(lonely)}")
     if len(labels) < 2:
         raise DataError(f"at least two images are needed, found {len(labels)}")
 

@@ -1,4 +1,4 @@
-"""The relativistic pairing game with zero-centred gradient penalties (Huang et al. 2024, arXiv 2501.05441)."""
+"""The relativistic pairing game with zero-centred penalties (Huang et al. 2024, arXiv 2501.05441)."""
 
 from typing import NamedTuple
 
@@ -50,9 +50,7 @@ def discriminator_loss(
     return DiscriminatorLoss(adversarial + gamma / 2 * (r1 + r2), adversarial, r1, r2)
 
 
-def generator_loss(
-    discriminator: nn.Module, real: Tensor, generated: Tensor, label: Tensor | None
-) -> Tensor:
+def generator_loss(discriminator: nn.Module, real: Tensor, generated: Tensor, label: Tensor | None) -> Tensor:
     """The same game with the sides exchanged; shapes as in `discriminator_loss`."""
     with torch.no_grad():
         on_real = discriminator(real, label)

@@ -25,7 +25,7 @@ class Monitor:
     def __init__(self, folder: Path, images_seen: int, images: int) -> None:
         self._log = folder / LOG
         _forget_after(self._log, images_seen)
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=images_seen + 1)  # type: ignore[no-untyped-call]
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=images_seen + 1)
         self._bar = tqdm(
             total=images,
             initial=images_seen,
@@ -43,7 +43,7 @@ class Monitor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.close()
-        self._board.close()  # type: ignore[no-untyped-call]
+        self._board.close()
 
     def advance(self, images: int) -> None:
         self._bar.update(images)
@@ -57,7 +57,7 @@ class Monitor:
         with self._log.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"images_seen": images_seen} | entry) + "\n")
         for name, value in entry.items():
-            self._board.add_scalar(name, value, images_seen)  # type: ignore[no-untyped-call]
+            self._board.add_scalar(name, value, images_seen)
         self._bar.set_postfix(
             D=f"{scalars['discriminator']:.3f}", G=f"{scalars['generator']:.3f}", refresh=False
         )
@@ -66,11 +66,11 @@ class Monitor:
         """Write a sample grid [height, width, channels] to `path` and to TensorBoard."""
         path.parent.mkdir(exist_ok=True)
         write_picture(path, grid)
-        self._board.add_image("samples", grid, images_seen, dataformats="HWC")  # type: ignore[no-untyped-call]
+        self._board.add_image("samples", grid, images_seen, dataformats="HWC")
 
 
 def sample_grid(images: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
-    """Images [n, height, width, channels], row after row, as one [rows * height, columns * width, channels]."""
+    """Images [n, H, W, C], row after row, as one picture [rows * H, columns * W, C]."""
     rows = len(images) // columns
     _, height, width, channels = images.shape
     cells = images[: rows * columns].reshape(rows, columns, height, width, channels)

@@ -1,4 +1,4 @@
-"""Residual generator and discriminator in the manner of R3GAN (Huang et al. 2024, arXiv 2501.05441, section 4)."""
+"""Residual networks in the manner of R3GAN (Huang et al. 2024, arXiv 2501.05441, section 4)."""
 
 import math
 from dataclasses import dataclass
@@ -29,12 +29,13 @@ class Preset:
     widths: tuple[int, ...]
 
 
-# Parameters and forward MFLOPs (2 a multiply-add) of generator and discriminator, at 32x32 RGB with 10 classes:
-#                    latent  patch  blocks  expansion  group  widths from 4x4 up                      parameters      MFLOPs
+# On the right: millions of parameters, and MFLOPs of one image (two a multiply-add), of generator and
+# discriminator at 32x32 RGB with 10 classes.
+#                latent patch blocks exp. group  widths                                  params (M)   MFLOPs
 PRESETS = {
-    "tiny":  Preset(     64,     2,      1,         1,    16, (192, 128, 32, 32, 16, 16)),          #
-    "small": Preset(     64,     1,      1,         2,    16, (256, 192, 128, 64, 32, 32, 16)),     #
-    "base":  Preset(     64,     1,      2,         2,    32, (512, 512, 384, 256, 128, 64, 32)),   #
+    "tiny":  Preset(  64,    2,    1,    1,   16, (192, 128, 32, 32, 16, 16)),        # 0.42 0.23   17    15
+    "small": Preset(  64,    1,    1,    2,   16, (256, 192, 128, 64, 32, 32, 16)),   # 1.07 0.83  170   170
+    "base":  Preset(  64,    1,    2,    2,   32, (512, 512, 384, 256, 128, 64, 32)), # 9.00 8.66 3025  3024
 }  # fmt: skip
 
 
@@ -56,7 +57,8 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         hidden = F.leaky_relu(self.expand(x), SLOPE)
         hidden = F.leaky_relu(self.mix(hidden), SLOPE)
-        return x + self.project(hidden)
+        projected: Tensor = self.project(hidden)
+        return x + projected
 
 
 class Generator(nn.Module):
@@ -91,7 +93,7 @@ class Generator(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.to_image = _convolution(widths[-1], channels * self.patch**2, 1 if self.patch == 1 else 3)
         with torch.no_grad():
-            # all pixels of a patch begin alike, without a chequered pattern (Aitken et al. 2017, arXiv 1707.02937)
+            # all pixels of a patch begin alike: no chequered pattern (Aitken et al. 2017, arXiv 1707.02937)
             first = self.to_image.weight[:: self.patch**2]
             self.to_image.weight.copy_(first.repeat_interleave(self.patch**2, dim=0))
 
@@ -123,7 +125,7 @@ class Discriminator(nn.Module):
                 layers.append(nn.AvgPool2d(2))  # at this scale bilinear resampling is the mean of four
                 layers.append(_convolution(width, after, 1, bias=False))
         self.layers = nn.Sequential(*layers)
-        # a depthwise 4x4 convolution, written as a product: autograd's second derivative of the former is slow
+        # a depthwise 4x4 convolution as a product: autograd is slow at that convolution's second derivative
         self.basis = nn.Parameter(torch.randn(widths[0], 4, 4) / 4)
         self.dense = nn.Linear(widths[0], widths[0] if classes else 1)
         nn.init.normal_(self.dense.weight, std=1 / math.sqrt(widths[0]))
@@ -137,7 +139,18 @@ class Discriminator(nn.Module):
         x = self.dense((x * self.basis).sum(dim=(2, 3)))
         if self.embed is not None:
             x = x * self.embed(label)
-        return x.sum(dim=1)
+        logits: Tensor = x.sum(dim=1)
+        return logits
+
+
+def to_signed(pixels: Tensor) -> Tensor:
+    """Pixels uint8 [batch, H, W, C] as float32 [batch, C, H, W] on [-1, 1]."""
+    return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def to_pixels(images: Tensor) -> Tensor:
+    """Images float32 [batch, C, H, W] on [-1, 1] as uint8 [batch, H, W, C], rounded and clamped."""
+    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
 
 
 def _convolution(

@@ -1,20 +1,21 @@
 """The folder of a training run, and what was decided when it began."""
 
-import os
-import platform
 import subprocess
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
-import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from training.data import ImageData
+from training.networks import PRESETS, RESOLUTIONS
 
 RUN_FILE = "run.json"
 CHECKPOINT_FILE = "checkpoint.pt"
+SAMPLES_FOLDER = "samples"
 
 
 class RunError(ValueError):
-    """A run folder that cannot be started in, resumed or read."""
+    """A run that cannot be started, resumed or read."""
 
 
 class _Record(BaseModel):
@@ -28,14 +29,28 @@ class Hyperparameters(_Record):
     `warmup` images the learning rate rises from 0. gamma weighs R1 and R2.
     """
 
-    preset: Literal["tiny", "small", "base"] = "tiny"
+    preset: str = "tiny"
     resolution: int = 32
     batch: int = Field(default=32, gt=0)
     learning_rate: float = Field(default=5e-4, gt=0)
     gamma: float = Field(default=1.0, ge=0)
     ema: int = Field(default=20_000, gt=0)
     warmup: int = Field(default=6_400, ge=0)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+
+    @field_validator("preset")
+    @classmethod
+    def _known_preset(cls, value: str) -> str:
+        if value not in PRESETS:
+            raise ValueError(f"expected one of {', '.join(PRESETS)}")
+        return value
+
+    @field_validator("resolution")
+    @classmethod
+    def _known_resolution(cls, value: int) -> int:
+        if value not in RESOLUTIONS:
+            raise ValueError(f"expected one of {', '.join(map(str, RESOLUTIONS))}")
+        return value
 
 
 class DataRecord(_Record):
@@ -55,11 +70,41 @@ class RunRecord(_Record):
     data: DataRecord
     source_commit: str
 
+    @classmethod
+    def of(cls, hyperparameters: Hyperparameters, source: str, data: ImageData) -> Self:
+        """The record of a run that begins now, from `data` that was loaded from `source`."""
+        return cls(
+            hyperparameters=hyperparameters,
+            data=DataRecord(
+                source=str(Path(source).resolve()) if Path(source).exists() else source,
+                name=data.name,
+                fingerprint=data.fingerprint,
+                channels=data.images.shape[3],
+                classes=data.classes,
+            ),
+            source_commit=_source_commit(),
+        )
 
-def begin(folder: Path, record: RunRecord) -> None:
-    """Make a run folder. Raises RunError when one is there."""
+    def refuse_changes(self, given: dict[str, Any]) -> None:
+        """Raise RunError when a hyperparameter in `given` differs from the run's."""
+        recorded = self.hyperparameters.model_dump()
+        changed = [
+            f"--{name.replace('_', '-')} {value} (the run has {recorded[name]})"
+            for name, value in given.items()
+            if value != recorded[name]
+        ]
+        if changed:
+            raise RunError(f"a run resumes under its own hyperparameters; leave out {', '.join(changed)}")
+
+
+def refuse_existing(folder: Path) -> None:
+    """Raise RunError when a run is in the folder."""
     if (folder / RUN_FILE).exists():
         raise RunError(f"{folder} holds a run already; continue it with --resume, or name another --run")
+
+
+def begin(folder: Path, record: RunRecord) -> None:
+    """Make the folder of a run."""
     folder.mkdir(parents=True, exist_ok=True)
     aside = folder / (RUN_FILE + ".part")
     aside.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -67,7 +112,7 @@ def begin(folder: Path, record: RunRecord) -> None:
 
 
 def read(folder: Path) -> RunRecord:
-    """Raises RunError when the folder holds no readable run."""
+    """What the run in the folder began with. Raises RunError when there is no readable run."""
     path = folder / RUN_FILE
     try:
         return RunRecord.model_validate_json(path.read_text(encoding="utf-8"))
@@ -77,30 +122,13 @@ def read(folder: Path) -> RunRecord:
         raise RunError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
 
 
-def source_commit() -> str:
+def _source_commit() -> str:
     """The commit of this code, with "-dirty" behind it when the tree differs; "unknown" outside of git."""
-    here = Path(__file__).parent
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=here, capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return described.stdout.strip()
-
-
-def hardware(device: torch.device, threads: int) -> str:
-    """What the run computes on, for the model card."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{threads} of {os.cpu_count()} CPU cores ({_processor()})"
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()

@@ -1,0 +1,158 @@
+"""A trained generator as one self-describing ONNX file, checked against PyTorch pixel by pixel."""
+
+import logging
+import warnings
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from models.contract import MINIMUM_OPSET, Contract, ImageShape, Latent, Training, attach
+from models.shelf import Generator as ShelvedGenerator
+from models.shelf import Shelf
+from training.card import TrainingFacts, write_version
+from training.exported import ExportedGenerator
+from training.game import SAMPLE_COLUMNS, Game
+from training.monitor import sample_grid, write_picture
+from training.networks import Generator, to_pixels
+from training.run import RunRecord, read
+
+PARITY_BATCHES = (1, 7, 64)
+PARITY_EQUAL = 0.999
+SAMPLES_FILE = "samples.png"
+
+
+class ParityError(ValueError):
+    """ONNX Runtime draws other pictures than PyTorch."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """The difference between two sets of images: in grey levels, and the share of equal pixels."""
+
+    batch: int
+    worst: int
+    equal: float
+
+    @property
+    def holds(self) -> bool:
+        return self.worst <= 1 and self.equal >= PARITY_EQUAL
+
+    def __str__(self) -> str:
+        apart = f"at most {self.worst} grey levels apart"
+        return f"batch {self.batch}: {apart}, {self.equal:.4%} of the pixels equal"
+
+
+def export_run(folder: Path, name: str, license_: str, shelf: Shelf) -> tuple[ShelvedGenerator, list[Parity]]:
+    """Put the moving average of a run's generator on the shelf, with samples and a model card.
+
+    Raises RunError or CheckpointError when the run cannot be read, ValidationError when the contract has a
+    bad name, ParityError when ONNX Runtime and PyTorch disagree: then nothing is written.
+    """
+    record = read(folder)
+    game = Game(record, torch.device("cpu"))
+    game.load(folder)
+    contract = _contract(record, game, name, license_)
+    model = to_onnx(game.average, contract)
+    parities = [compare(game.average, model, contract, batch) for batch in PARITY_BATCHES]
+    if failed := [parity for parity in parities if not parity.holds]:
+        worst = min(failed, key=lambda parity: (-parity.worst, parity.equal))
+        raise ParityError(
+            f"the exported graph does not draw what PyTorch draws, nothing was written; {worst} "
+            f"(expected at most 1, and at least {PARITY_EQUAL:.1%})"
+        )
+    shelved = shelf.place(model)
+    rows = len(contract.classes) or SAMPLE_COLUMNS
+    images = ExportedGenerator(shelved.path, contract).generate(
+        np.repeat(np.arange(rows), SAMPLE_COLUMNS), record.hyperparameters.seed
+    )
+    write_picture(shelved.path.with_name(SAMPLES_FILE), sample_grid(images, SAMPLE_COLUMNS))
+    facts = TrainingFacts(
+        hardware=game.progress.hardware,
+        hours=game.progress.seconds / 3600,
+        parameters=sum(parameter.numel() for parameter in game.average.parameters()),
+        hyperparameters=record.hyperparameters,
+    )
+    write_version(shelved, facts)
+    return shelved, parities
+
+
+def to_onnx(generator: Generator, contract: Contract) -> onnx.ModelProto:
+    """The generator as an ONNX model that keeps the contract."""
+    # a batch of 2, since the exporter takes a size of 1 for a constant
+    widths = [contract.latent.dim, len(contract.classes)] if contract.classes else [contract.latent.dim]
+    example = tuple(torch.zeros(2, width) for width in widths)
+    batch = torch.export.Dim("batch")
+    inputs = ["latent", "label"][: len(example)]
+    with warnings.catch_warnings():
+        # its warnings are about its own code; parity and contract judge what comes out
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            _Pixels(generator).eval(),
+            example,
+            input_names=inputs,
+            output_names=["image"],
+            opset_version=MINIMUM_OPSET,
+            dynamo=True,
+            dynamic_shapes={name: {0: batch} for name in inputs},
+            verbose=False,
+        )
+    assert program is not None  # noqa: S101 - only the old exporter gives None
+    model = program.model_proto
+    del model.graph.metadata_props[:]
+    for node in model.graph.node:
+        del node.metadata_props[:]  # the exporter leaves paths of this machine there
+    attach(model, contract)
+    return model
+
+
+def compare(generator: Generator, model: onnx.ModelProto, contract: Contract, batch: int) -> Parity:
+    """ONNX Runtime against PyTorch on fresh latents."""
+    exported = ExportedGenerator(model.SerializeToString(), contract)
+    draws = np.random.default_rng()
+    latent = exported.latents(draws, batch)
+    label = exported.one_hot(draws.integers(max(1, len(contract.classes)), size=batch))
+    with torch.no_grad():
+        expected = _Pixels(generator)(
+            torch.from_numpy(latent), None if label is None else torch.from_numpy(label)
+        ).numpy()
+    difference = np.abs(exported(latent, label).astype(np.int16) - expected)
+    return Parity(batch, int(difference.max()), float((difference == 0).mean()))
+
+
+class _Pixels(nn.Module):
+    """The generator with uint8 pixels [batch, H, W, C] at its end."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
+        return to_pixels(self.generator(latent, label))
+
+
+def _contract(record: RunRecord, game: Game, name: str, license_: str) -> Contract:
+    settings = record.hyperparameters
+    return Contract(
+        name=name,
+        latent=Latent(dim=game.average.latent_dim, distribution="normal"),
+        classes=record.data.classes,
+        image=ImageShape(
+            height=settings.resolution, width=settings.resolution, channels=record.data.channels
+        ),
+        training=Training(
+            dataset=record.data.name,
+            images_seen=game.progress.images_seen,
+            architecture=f"r3gan {settings.preset}",
+            loss=f"relativistic pairing, R1 and R2 with gamma {settings.gamma:g}",
+            seed=settings.seed,
+            source_commit=record.source_commit,
+        ),
+        license=license_,
+        created=datetime.now(UTC).replace(microsecond=0),
+    )
