@@ -5,17 +5,14 @@ from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime  # type: ignore[import-untyped]
+import onnxruntime
 
 from models.shelf import Generator
 from service import latents
+from service.errors import EngineError
 from service.rows import Images, Rows
 
 logger = logging.getLogger(__name__)
-
-
-class EngineError(Exception):
-    """ONNX Runtime cannot load or run the generator; the message is one line for an operator."""
 
 
 class Engine:
@@ -51,7 +48,7 @@ class Engine:
         """Compute a full batch, and the same rows in batches of other sizes.
 
         Kernels may round differently in a batch of another size or at another place in it. In ONNX Runtime
-        1.31 on x86-64 these do: a product with weights that the graph computes, a mean over channels, Softplus.
+        1.31 on x86-64 these do: products with weights that the graph computes, means over channels, Softplus.
         Where the bytes differ the generator runs one row at a time from then on: slower, and always the same.
         """
         rows = self._probe()

@@ -17,10 +17,9 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtr, ndtri  # type: ignore[import-untyped]
+from scipy.special import ndtr, ndtri
 
-SEEDS = 2**63
-INDEXES = 2**63
+from service.limits import INDEXES, SEEDS
 
 Words = npt.NDArray[np.uint64]
 

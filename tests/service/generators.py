@@ -19,7 +19,7 @@ def placed(root: Path, model: onnx.ModelProto) -> Generator:
 
 
 def convolutional_generator(name: str = "convolutional", *, width: int = 24) -> onnx.ModelProto:
-    """A linear layer, resampling, plain and grouped convolutions, random weights: 16x16 RGB, three classes."""
+    """A linear layer, resampling and convolutions with random weights: 16x16 RGB, three classes."""
     random = np.random.default_rng(0)
 
     def weights(key: str, *shape: int) -> TensorProto:
@@ -104,3 +104,18 @@ def model(
 
 def constant(name: str, value: object) -> TensorProto:
     return numpy_helper.from_array(np.asarray(value), name)
+
+
+def unsupported_generator(name: str = "unsupported") -> onnx.ModelProto:
+    """It keeps the contract, with a sum of bfloat16 numbers, which ONNX Runtime does not compute on CPUs."""
+    initializers = [constant("pixels", np.array([0, 16, 16, 3], np.int64)), constant("twice", np.array([1, 256]))]
+    nodes = [
+        node("Concat", ["latent", "label"], ["z"], axis=1),
+        node("Cast", ["z"], ["short"], to=TensorProto.BFLOAT16),
+        node("Add", ["short", "short"], ["sum"]),
+        node("ReduceSum", ["sum"], ["total"], keepdims=1),
+        node("Cast", ["z"], ["grey"], to=TensorProto.UINT8),
+        node("Tile", ["grey", "twice"], ["flat"]),
+        node("Reshape", ["flat", "pixels"], ["image"]),
+    ]
+    return model(tiny_contract(name, latent_dim=13, classes=("a", "b", "c")), nodes, initializers)

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime  # type: ignore[import-untyped]
+import onnxruntime
 import pytest
 
 from models.shelf import Generator
-from service.engine import Engine, EngineError
+from service.engine import Engine
+from service.errors import EngineError
 from service.latents import classes, latents, words
 from service.rows import Rows
 from tests.generators import tiny_generator

@@ -1,0 +1,117 @@
+"""How the service says no: to clients with `{"error": {"message", "field", "expected"}}`, whatever went wrong."""
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+class Refusal(Exception):
+    """A request that is not served: for the client, and so never with a traceback.
+
+    `field` is what is wrong in the request, such as "n" or "body", and None where it is not the request;
+    `expected` is what would have been right.
+    """
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        message: str,
+        *,
+        field: str | None = None,
+        expected: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.field = field
+        self.expected = expected
+        self.headers = headers
+
+    def response(self) -> Response:
+        return Response(
+            _body(self.message, self.field, self.expected),
+            self.status,
+            self.headers,
+            media_type="application/json",
+        )
+
+
+def _body(message: str, field: str | None, expected: str | None) -> bytes:
+    # In ASCII, because what a client sent and is quoted need not be encodable in UTF-8.
+    return json.dumps({"error": {"message": message, "field": field, "expected": expected}}).encode("ascii")
+
+
+class EngineError(Exception):
+    """ONNX Runtime cannot load or run a generator; the message is one line for an operator."""
+
+
+class JsonErrors:
+    """ASGI middleware that gives the errors of the framework the same shape: no such path, no such method."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            send = _Rewriter(send, scope["path"], scope["method"]).send
+        await self.app(scope, receive, send)
+
+
+class _Rewriter:
+    """Holds an error back until its body is whole, then sends it in our shape."""
+
+    def __init__(self, send: Send, path: str, method: str) -> None:
+        self._send = send
+        self._path = path
+        self._method = method
+        self._start: Message | None = None
+        self._body = b""
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] >= 400:
+            self._start = message
+        elif self._start is None:
+            await self._send(message)
+        else:
+            self._body += message.get("body", b"")
+            if not message.get("more_body", False):
+                await self._send_error(self._start)
+
+    async def _send_error(self, start: Message) -> None:
+        body = self._body if _is_ours(self._body) else _body(self._describe(start["status"]), None, None)
+        kept = [
+            (name, value)
+            for name, value in start["headers"]
+            if name.lower() not in (b"content-length", b"content-type")
+        ]
+        described = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+        ]
+        await self._send({**start, "headers": kept + described})
+        await self._send({"type": "http.response.body", "body": body})
+
+    def _describe(self, status: int) -> str:
+        match status:
+            case HTTPStatus.NOT_FOUND:
+                return f"there is nothing at {self._path}; there are POST /generate, GET /models and GET /"
+            case HTTPStatus.METHOD_NOT_ALLOWED:
+                return f"{self._method} is not what {self._path} answers; see its Allow header"
+            case HTTPStatus.SERVICE_UNAVAILABLE:
+                return "not ready, the generators are warming up"
+            case HTTPStatus.INTERNAL_SERVER_ERROR:
+                return "something went wrong here, not in your request; the server's log says what"
+            case _:
+                return HTTPStatus(status).phrase
+
+
+def _is_ours(body: bytes) -> bool:
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return False
+    return isinstance(document, dict) and isinstance(document.get("error"), dict)

@@ -1,0 +1,113 @@
+"""The HTTP surfaces: POST /generate and GET /models."""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from http import HTTPStatus
+from typing import TYPE_CHECKING, TypeVar
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive
+
+from service.catalogue import Catalogue
+from service.errors import Refusal
+
+if TYPE_CHECKING:
+    from service.generation import Answer, Generation
+
+T = TypeVar("T")
+
+
+class ClientGone(Exception):
+    """Nobody is there to answer any more."""
+
+
+async def generate(request: Request, generation: "Generation", *, body_limit: int) -> Response:
+    """The answer to POST /generate; a refusal is an answer too."""
+    try:
+        body = await _read_json(request, body_limit)
+        answering = generation.answer(body, request.headers.get("accept"))
+        answer = await _unless_gone(answering, request.receive)
+    except Refusal as refusal:
+        return refusal.response()
+    except (ClientGone, ClientDisconnect):
+        # Not sent to anybody: it is what the access log and the metrics say (as in nginx).
+        return Response(status_code=499)
+    return Response(answer.content, headers=_headers(answer), media_type=answer.form.media_type)
+
+
+def models(catalogue: Catalogue) -> Starlette:
+    """The application that answers GET /models."""
+
+    def list_models(_: Request) -> Response:
+        return JSONResponse(catalogue.describe())
+
+    return Starlette(routes=[Route("/models", list_models)])
+
+
+async def _read_json(request: Request, limit: int) -> bytes:
+    """The body, as it came.
+
+    Raises Refusal when it is too large or said to be no JSON.
+    """
+    too_large = Refusal(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        f"the body has more than {limit} bytes",
+        field="body",
+        expected=f"at most {limit} bytes",
+    )
+    length = request.headers.get("content-length", "0")
+    if length.isascii() and length.isdigit() and int(length) > limit:
+        raise too_large
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise too_large
+    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    is_json = media_type == "application/json" or media_type.endswith("+json")
+    if body and not is_json:
+        raise Refusal(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f"the body is said to be {media_type[:60]!r}, expected application/json",
+            field="Content-Type",
+            expected="application/json (curl: --json '{\"n\": 4}')",
+        )
+    return bytes(body)
+
+
+async def _unless_gone(work: Coroutine[None, None, T], receive: Receive) -> T:
+    """The outcome of the work, which is cancelled when the client disconnects before."""
+    working = asyncio.create_task(work)
+    leaving = asyncio.create_task(_disconnect(receive))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise ClientGone
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _headers(answer: "Answer") -> dict[str, str]:
+    generator, generated = answer.generator, answer.generated
+    headers = {"Ganserve-Model": generator.reference, "Ganserve-Digest": generator.digest}
+    name = f"{generator.name}-{generator.version}"
+    if generated.seed is not None:
+        first = int(generated.indices[0])
+        headers |= {"Ganserve-Seed": str(generated.seed), "Ganserve-Index": str(first)}
+        name += f"-seed-{generated.seed}-index-{first}"
+    shown = "inline" if answer.form.media_type.startswith("image/") else "attachment"
+    headers["Content-Disposition"] = f'{shown}; filename="{name}.{answer.form.name}"'
+    return headers

@@ -1,0 +1,108 @@
+"""Wires the rooms to BentoML: `bentoml serve service.service:Ganserve`."""
+
+import asyncio
+import inspect
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import Annotated, Any
+
+import bentoml
+from bentoml.validators import ContentType
+from starlette.requests import Request
+
+from service import http
+from service.errors import EngineError, JsonErrors
+from service.schemas import GenerateRequest
+from service.start import catalogue_of, do_not_phone_home, read_settings
+
+logger = logging.getLogger("bentoml.service")
+
+do_not_phone_home()
+settings = read_settings()
+catalogue = catalogue_of(settings.models)
+
+# What BentoML's clients save the answer as, whatever its format is.
+File = Annotated[Path, ContentType("image/png")]
+
+
+# BentoML describes the fields in its OpenAPI page and to its clients, and leaves reading them to us, whose
+# errors say more. No docstring, for that would be a part of the description.
+class GenerateBody(bentoml.IODescriptor, GenerateRequest):  # type: ignore[misc]
+    __root_input__ = True
+
+    @classmethod
+    async def from_http_request(cls, request: Request, _: Any) -> Request:
+        return request
+
+    @classmethod
+    def model_json_schema(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        schema: dict[str, Any] = super().model_json_schema(*args, **kwargs)
+        # Clients of BentoML are to take the fields one by one.
+        schema.pop("root_input")
+        return schema
+
+
+@bentoml.asgi_app(http.models(catalogue))
+# What outlasts the timeout is answered by us; BentoML's own is for what hangs.
+@bentoml.service(workers=1, traffic={"timeout": settings.timeout + 30})
+class Ganserve:
+    """Images from the generators on the shelf."""
+
+    def __init__(self) -> None:
+        # BentoML's supervisor imports this module too, and needs neither SciPy nor ONNX Runtime.
+        from service.generation import Generation  # noqa: PLC0415
+
+        self.generation = Generation(catalogue, settings)
+        self.loading: asyncio.Task[None] | None = None
+
+    @bentoml.on_startup  # type: ignore[untyped-decorator]
+    async def start_loading(self) -> None:
+        # In the background, so that the service is alive meanwhile, and says that it is not ready.
+        self.loading = asyncio.create_task(self._load())
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    def close(self) -> None:
+        self.generation.close()
+
+    async def __is_ready__(self) -> bool:
+        return self.generation.ready
+
+    @bentoml.api(input_spec=GenerateBody)  # type: ignore[untyped-decorator]
+    async def generate(self, request: Request, /) -> File:
+        """Generate images, in the `format` of the request or else what its Accept header likes best.
+
+        - `image/png`, `image/webp`, `image/jpeg`: one picture, a contact sheet when there are several images.
+        - `application/zip`: a PNG file an image, and `manifest.jsonl` with the seed, index and label of each.
+        - `application/json`: base64 PNG files with seed, index and label each.
+        - `application/x-npz`: NumPy's `images` uint8 [n, height, width, channels], `labels` and `indices`.
+
+        The same model, seed, index and label always give the same image; the headers `Ganserve-Model`,
+        `Ganserve-Digest`, `Ganserve-Seed` and `Ganserve-Index` name them. An error is a JSON object
+        `{"error": {"message", "field", "expected"}}`; with 503, `Retry-After` says when to come back.
+        """
+        return await http.generate(  # type: ignore[return-value]
+            request, self.generation, body_limit=settings.body_limit
+        )
+
+    async def _load(self) -> None:
+        try:
+            await self.generation.load()
+        except EngineError as error:
+            logger.critical("ganserve: %s", error)
+            stop_serving()
+        else:
+            logger.info("Ready: %s", ", ".join(generator.reference for generator in catalogue.generators))
+
+
+def stop_serving() -> None:
+    """End this worker, and BentoML's supervisor, which would start it again without end."""
+    supervised = bentoml.server_context.worker_index is not None
+    os.kill(os.getppid() if supervised else os.getpid(), signal.SIGTERM)
+
+
+# As Markdown, which would take indented text for code.
+generate: Any = Ganserve.apis["generate"]  # type: ignore[attr-defined]
+generate.doc = inspect.cleandoc(generate.doc)
+Ganserve.add_asgi_middleware(JsonErrors)  # type: ignore[attr-defined]

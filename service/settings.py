@@ -1,0 +1,36 @@
+"""What an operator may set, in the environment as GANSERVE_<NAME>."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+import models
+from service.limits import MOST_IMAGES
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Settings(BaseSettings):
+    """Raises pydantic's ValidationError for a value that makes no sense.
+
+    Kubernetes puts GANSERVE_PORT and GANSERVE_SERVICE_* into the environment of pods beside a service called
+    ganserve: variables that are no setting are passed over, and no setting may have such a name.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="GANSERVE_", frozen=True)
+
+    models: Path = Field(Path(models.__file__).parent, description="The shelf: a folder of generators.")
+    max_batch: int = Field(64, ge=1, description="The most rows that are computed at once.")
+    queue_rows: int = Field(
+        1024, ge=MOST_IMAGES, description="The most rows that wait; more are answered 503."
+    )
+    threads: Annotated[int, Field(ge=1)] = Field(
+        default_factory=_cores, description="The threads that compute a batch, and those that encode."
+    )
+    body_limit: int = Field(8 * 2**20, ge=1024, description="The largest body of a request, in bytes.")
+    timeout: float = Field(60, gt=0, description="The seconds that a request may wait for its images.")

@@ -1,0 +1,44 @@
+"""What a start needs before anything is served; what is wrong with it ends the start in one line."""
+
+import os
+import sys
+from pathlib import Path
+
+from bentoml._internal.utils.analytics import usage_stats
+from pydantic import ValidationError
+
+from models.contract import ContractError
+from models.shelf import Shelf, ShelfError
+from service.catalogue import Catalogue
+from service.settings import Settings
+
+
+def read_settings() -> Settings:
+    """The settings in the environment. Exits when one makes no sense."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = f"GANSERVE_{problem['loc'][0]}".upper()
+        sys.exit(f"ganserve: {name} is {problem['input']!r}: {problem['msg']}")
+
+
+def catalogue_of(shelf: Path) -> Catalogue:
+    """The generators on the shelf, checked. Exits when there is none, or when one is refused."""
+    try:
+        generators = Shelf(shelf).list()
+    except (ShelfError, ContractError) as error:
+        sys.exit(f"ganserve: {error}")
+    if not generators:
+        sys.exit(
+            f"ganserve: no generator in {shelf}; expected <name>/<version>/model.onnx, "
+            "train and export one or set GANSERVE_MODELS"
+        )
+    return Catalogue(generators)
+
+
+def do_not_phone_home() -> None:
+    """Turn off BentoML's usage statistics, unless BENTOML_DO_NOT_TRACK says otherwise."""
+    os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+    # `bentoml serve` has asked, and cached the answer, before it imports us.
+    usage_stats.do_not_track.cache_clear()
