@@ -42,7 +42,7 @@ class Classifier(nn.Module):
         """The most likely class of each image [n, H, W, C], as [n]."""
         self.eval()
         parts = [
-            self(torch.from_numpy(images[start : start + batch])).argmax(dim=1).numpy()
+            self(torch.tensor(images[start : start + batch])).argmax(dim=1).numpy()
             for start in range(0, len(images), batch)
         ]
         return np.concatenate(parts)

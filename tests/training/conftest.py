@@ -1,0 +1,35 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.digits import write_digits
+from training.data import ImageData, load
+from training.run import Hyperparameters, RunRecord
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Two test processes' threads that wait for each other would make small networks slow."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_digits(tmp_path_factory.mktemp("digits"), per_class=40)
+
+
+@pytest.fixture(scope="session")
+def digits_data(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> ImageData:
+    return load(str(digits_folder), resolution=16, cache=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def record(digits_folder: Path, digits_data: ImageData) -> RunRecord:
+    """A run small enough for a test."""
+    settings = Hyperparameters(resolution=16, batch=8, warmup=16, seed=3)
+    return RunRecord.of(settings, str(digits_folder), digits_data)

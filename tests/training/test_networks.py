@@ -1,0 +1,99 @@
+import inspect
+import re
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
+
+from training import networks
+from training.networks import PRESETS, RESOLUTIONS, Discriminator, Generator, to_pixels, to_signed
+
+
+@pytest.mark.parametrize("resolution", RESOLUTIONS)
+@pytest.mark.parametrize(("channels", "classes"), [(1, 0), (3, 4)])
+@pytest.mark.parametrize("preset", ["tiny", "small"])
+def test_shapes(preset: str, resolution: int, channels: int, classes: int) -> None:
+    shape = (PRESETS[preset], resolution, channels, classes)
+    generator, discriminator = Generator(*shape), Discriminator(*shape)
+    label = torch.eye(4)[:2] if classes else None
+    with torch.no_grad():
+        images = generator(torch.randn(2, generator.latent_dim), label)
+        assert images.shape == (2, channels, resolution, resolution)
+        assert discriminator(images, label).shape == (2,)
+
+
+def test_the_table_of_presets_tells_the_truth() -> None:
+    rows = re.findall(
+        r'"(\w+)": +Preset\(.*# +([\d.]+) +([\d.]+) +(\d+) +(\d+)', inspect.getsource(networks)
+    )
+    assert [row[0] for row in rows] == list(PRESETS)
+    for name, *told in rows:
+        generator, discriminator = (kind(PRESETS[name], 32, 3, 10) for kind in (Generator, Discriminator))
+        label, latent = torch.eye(10)[:1], torch.zeros(1, PRESETS[name].latent_dim)
+        with torch.no_grad(), FlopCounterMode(display=False) as made:
+            image = generator(latent, label)
+        with torch.no_grad(), FlopCounterMode(display=False) as judged:
+            discriminator(image, label)
+        found = [
+            f"{sum(weight.numel() for weight in network.parameters()) / 1e6:.2f}"
+            for network in (generator, discriminator)
+        ] + [f"{counter.get_total_flops() / 1e6:.0f}" for counter in (made, judged)]
+        assert told == found, name
+
+
+def test_residual_branches_begin_as_nothing() -> None:
+    block = networks.ResidualBlock(32, PRESETS["tiny"], blocks=4)
+    x = torch.randn(2, 32, 8, 8)
+    assert torch.equal(block(x), x)
+    torch.nn.init.ones_(block.project.weight)
+    assert not torch.equal(block(x), x)
+
+
+def test_no_layer_looks_at_the_batch() -> None:
+    torch.manual_seed(0)
+    network = Discriminator(PRESETS["tiny"], 16, 3, 0)
+    images = torch.randn(6, 3, 16, 16)
+    with torch.no_grad():
+        together = network(images)
+        alone = torch.cat([network(image[None]) for image in images])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_a_label_changes_what_is_drawn_and_how_it_is_judged() -> None:
+    torch.manual_seed(0)
+    shape = (PRESETS["tiny"], 16, 1, 2)
+    generator, discriminator = Generator(*shape), Discriminator(*shape)
+    latent, labels = torch.randn(1, 64).repeat(2, 1), torch.eye(2)
+    with torch.no_grad():
+        images = generator(latent, labels)
+        logits = discriminator(images[:1].repeat(2, 1, 1, 1), labels)
+    assert not torch.allclose(images[0], images[1])
+    assert not torch.allclose(logits[0], logits[1])
+
+
+def test_the_first_pictures_have_no_chequered_pattern() -> None:
+    torch.manual_seed(0)
+    generator = Generator(PRESETS["tiny"], 32, 1, 0)
+    with torch.no_grad():
+        image = generator(torch.randn(8, 64))
+    patches = image.reshape(8, 16, 2, 16, 2)
+    assert torch.allclose(patches.amax(dim=(2, 4)), patches.amin(dim=(2, 4)), atol=1e-5)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_pixels_survive_the_way_to_the_networks_and_back(seed: int) -> None:
+    pixels = np.random.default_rng(seed).integers(0, 256, (2, 4, 4, 3), np.uint8)
+    assert (to_pixels(to_signed(torch.from_numpy(pixels))).numpy() == pixels).all()
+
+
+def test_pixels_beyond_the_range_are_clamped() -> None:
+    images = torch.tensor([-9.0, -1.0, 0.0, 1.0, 9.0]).reshape(1, 1, 1, 5)
+    assert to_pixels(images).flatten().tolist() == [0, 0, 128, 255, 255]  # 127.5 rounds to even
+
+
+def test_an_unknown_resolution_is_refused() -> None:
+    with pytest.raises(ValueError, match="resolution must be one of 16, 32, 64, 128, 256, got 48"):
+        Generator(PRESETS["tiny"], 48, 1, 0)
