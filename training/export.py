@@ -56,7 +56,7 @@ def export_run(folder: Path, name: str, license_: str, shelf: Shelf) -> tuple[Sh
     record = read(folder)
     game = Game(record, torch.device("cpu"))
     game.load(folder)
-    contract = _contract(record, game, name, license_)
+    contract = contract_of(record, game, name, license_)
     model = to_onnx(game.average, contract)
     parities = [compare(game.average, model, contract, batch) for batch in PARITY_BATCHES]
     if failed := [parity for parity in parities if not parity.holds]:
@@ -136,7 +136,8 @@ class _Pixels(nn.Module):
         return to_pixels(self.generator(latent, label))
 
 
-def _contract(record: RunRecord, game: Game, name: str, license_: str) -> Contract:
+def contract_of(record: RunRecord, game: Game, name: str, license_: str) -> Contract:
+    """What the exported file of a run will say about itself."""
     settings = record.hyperparameters
     return Contract(
         name=name,

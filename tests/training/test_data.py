@@ -92,9 +92,7 @@ def test_a_folder_of_splits(digits_folder: Path, cache: Path) -> None:
     assert train.classes == test.classes == tuple("0123456789")
 
 
-def test_the_second_load_reads_the_cache(
-    photos: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_second_load_reads_the_cache(photos: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = load(str(photos), resolution=16, cache=cache)
     monkeypatch.setattr("training.data.to_square", None)  # decoding again would fail
     second = load(str(photos), resolution=16, cache=cache)
@@ -157,14 +155,12 @@ def test_nothing_half_written_is_left(photos: Path, cache: Path) -> None:
     ("make", "message"),
     [
         (lambda _: "./nowhere", "does not exist; expected a folder of images"),
-        (lambda path: str(path), "cannot be read"),
+        (str, "cannot be read"),
         (lambda path: str(path / "broken.zip"), "is not a readable zip file"),
         (lambda path: str(path / "table.parquet"), "has no image column"),
     ],
 )
-def test_what_is_no_data_is_refused(
-    make: object, message: str, tmp_path: Path, cache: Path
-) -> None:
+def test_what_is_no_data_is_refused(make: object, message: str, tmp_path: Path, cache: Path) -> None:
     folder = tmp_path / "given"
     folder.mkdir()
     source = make(folder)  # type: ignore[operator]

@@ -26,9 +26,7 @@ def test_shapes(preset: str, resolution: int, channels: int, classes: int) -> No
 
 
 def test_the_table_of_presets_tells_the_truth() -> None:
-    rows = re.findall(
-        r'"(\w+)": +Preset\(.*# +([\d.]+) +([\d.]+) +(\d+) +(\d+)', inspect.getsource(networks)
-    )
+    rows = re.findall(r'"(\w+)": +Preset\(.*# +([\d.]+) +([\d.]+) +(\d+) +(\d+)', inspect.getsource(networks))
     assert [row[0] for row in rows] == list(PRESETS)
     for name, *told in rows:
         generator, discriminator = (kind(PRESETS[name], 32, 3, 10) for kind in (Generator, Discriminator))

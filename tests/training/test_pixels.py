@@ -81,4 +81,10 @@ def test_any_size_becomes_the_square_asked_for(
 
 
 def test_grey_is_told_from_the_header() -> None:
-    assert [is_grey(flat(mode, 0)) for mode in ("1", "L", "I;16", "RGB", "P")] == [True, True, True, False, False]
+    assert [is_grey(flat(mode, 0)) for mode in ("1", "L", "I;16", "RGB", "P")] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]

@@ -1,0 +1,30 @@
+import numpy as np
+import torch
+
+from tests.digits import digits
+from training.classifier import fit
+
+
+def test_it_learns_handwritten_digits() -> None:
+    images, labels = digits()
+    images = images.repeat(2, 1).repeat(2, 2)[..., None]
+    test = np.arange(len(images)) % 5 == 0
+    classifier = fit(images[~test], labels[~test], 10, presentations=15_000, seed=0, title="digits")
+    assert (classifier.predict(images[test]) == labels[test]).mean() > 0.95
+
+
+def test_a_seed_reproduces_it() -> None:
+    images, labels = digits()
+    images = images.repeat(2, 1).repeat(2, 2)[..., None]
+    first, second = (
+        fit(images, labels, 10, presentations=1_000, seed=5, title="digits").state_dict() for _ in range(2)
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_images_may_be_fewer_than_a_batch() -> None:
+    images = np.zeros((20, 16, 16, 3), np.uint8)
+    images[10:] = 255
+    labels = np.repeat([0, 1], 10)
+    classifier = fit(images, labels, 2, presentations=4_000, seed=0, title="few")
+    assert (classifier.predict(images) == labels).all()

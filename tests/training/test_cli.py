@@ -1,0 +1,140 @@
+"""The command line as a user meets it: messages, exit codes, and no traceback."""
+
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from models.shelf import Shelf
+from training.cli import app
+
+
+def ganserve(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def trained(digits_folder: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("run")
+    result = ganserve(
+        "train",
+        digits_folder,
+        "--run",
+        run,
+        "--resolution",
+        16,
+        "--batch",
+        8,
+        "--images",
+        16,
+        "--cache",
+        cache,
+    )
+    assert result.exit_code == 0, result.output
+    return run
+
+
+def test_help_names_every_command_and_option() -> None:
+    assert all(command in ganserve("--help").output for command in ("train", "export", "evaluate"))
+    shown = ganserve("train", "--help").output
+    assert all(
+        option in shown
+        for option in ("--run", "--resume", "--images", "--preset", "--resolution", "--gamma", "--seed")
+    )
+
+
+def test_train_export_evaluate(trained: Path, digits_folder: Path, cache: Path, tmp_path: Path) -> None:
+    exported = ganserve(
+        "export", "--run", trained, "--name", "digits", "--models", tmp_path, "--license", "mit"
+    )
+    assert exported.exit_code == 0, exported.output
+    assert "digits:1 is at" in exported.output
+    evaluated = ganserve(
+        "evaluate", "digits", "--data", digits_folder, "--models", tmp_path, "--cache", cache,
+        "--images", 100, "--presentations", 1000,
+    )  # fmt: skip
+    assert evaluated.exit_code == 0, evaluated.output
+    assert re.search(r"\| \*\*all\*\* \| [\d.]+% \|", evaluated.output)
+    assert (tmp_path / "digits" / "1" / "evaluation.json").exists()
+
+
+def test_the_name_follows_the_data(trained: Path, tmp_path: Path, digits_folder: Path) -> None:
+    result = ganserve("export", "--run", trained, "--models", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert [generator.name for generator in Shelf(tmp_path).list()] == [digits_folder.name]
+
+
+def refused(result: Result, *parts: str) -> None:
+    assert result.exit_code != 0
+    assert isinstance(result.exception, SystemExit)
+    shown = " ".join(re.sub("[│╭╮╰╯─]", " ", result.output).split())
+    assert "Traceback" not in shown
+    for part in parts:
+        assert part in shown
+
+
+def test_a_run_is_never_begun_over_another(trained: Path, digits_folder: Path) -> None:
+    refused(
+        ganserve("train", digits_folder, "--run", trained), "holds a run already; continue it with --resume"
+    )
+
+
+def test_resuming_under_other_hyperparameters_is_refused_with_the_differences(
+    trained: Path, cache: Path
+) -> None:
+    result = ganserve("train", "--run", trained, "--resume", "--gamma", 3, "--batch", 8, "--cache", cache)
+    refused(result, "leave out --gamma 3.0 (the run has 1.0)")
+    assert "--batch" not in result.output
+
+
+def test_resuming_on_other_images_is_refused(trained: Path, cache: Path, tmp_path: Path) -> None:
+    for name in "0123456789":
+        (tmp_path / "other" / name).mkdir(parents=True)
+        for row in range(2):
+            Image.new("L", (16, 16), row).save(tmp_path / "other" / name / f"{row}.png")
+    result = ganserve("train", tmp_path / "other", "--run", trained, "--resume", "--cache", cache)
+    refused(result, "differs from the images that the run in")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "./nowhere"], "./nowhere does not exist; expected a folder of images"),
+        (["train"], "DATA is missing"),
+        (["train", ".", "--resolution", "48"], "--resolution: expected one of 16, 32, 64, 128, 256, got 48"),
+        (["train", ".", "--preset", "huge"], "--preset: expected one of tiny, small, base, got 'huge'"),
+        (["train", ".", "--learning-rate", "0"], "--learning-rate: Input should be greater than 0"),
+        (["train", ".", "--device", "abacus"], "--device must be auto, cpu, cuda or cuda:N, got abacus"),
+        (["train", ".", "--device", "cuda:99"], "--device cuda:99: torch finds"),
+        (["train", ".", "--images", "many"], "--images"),
+        (["train", "--run", "./nowhere", "--resume"], "holds no run"),
+        (["export", "--run", "./nowhere"], "holds no run"),
+        (["evaluate", "nobody", "--data", "."], "models is not a folder"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused(ganserve(*arguments), message)
+
+
+def test_a_bad_name_for_the_shelf(trained: Path, tmp_path: Path) -> None:
+    refused(ganserve("export", "--run", trained, "--name", "My Digits", "--models", tmp_path), "--name:")
+
+
+def test_a_damaged_run_file(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{")
+    refused(ganserve("export", "--run", tmp_path), "run.json cannot be read")
+
+
+def test_a_run_without_a_checkpoint(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_bytes((trained / "run.json").read_bytes())
+    refused(ganserve("export", "--run", tmp_path), "there is no checkpoint at")

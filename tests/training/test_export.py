@@ -1,0 +1,142 @@
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+
+from models.contract import check
+from models.shelf import Shelf
+from training import export, run
+from training.data import ImageData
+from training.export import PARITY_BATCHES, Parity, ParityError, compare, export_run, to_onnx
+from training.game import Game
+from training.networks import to_pixels
+from training.run import RunRecord
+
+
+@pytest.fixture
+def trained(record: RunRecord, digits_data: ImageData, tmp_path: Path) -> Path:
+    """The folder of a run that took a few steps."""
+    game = Game(record, torch.device("cpu"))
+    for _ in range(4):
+        game.step(digits_data)
+    folder = tmp_path / "run"
+    run.begin(folder, record)
+    game.save(folder)
+    return folder
+
+
+def restored(folder: Path) -> Game:
+    game = Game(run.read(folder), torch.device("cpu"))
+    game.load(folder)
+    return game
+
+
+def test_the_file_keeps_its_contract_and_draws_what_pytorch_draws(trained: Path, tmp_path: Path) -> None:
+    shelved, parities = export_run(trained, "digits", "mit", Shelf(tmp_path / "models"))
+    assert [parity.batch for parity in parities] == list(PARITY_BATCHES)
+    contract = shelved.contract
+    assert contract.classes == tuple("0123456789")
+    assert (contract.image.height, contract.image.channels) == (16, 1)
+    assert (contract.training.images_seen, contract.training.seed) == (32, 3)
+    assert contract.license == "mit"
+    session = onnxruntime.InferenceSession(shelved.path, providers=["CPUExecutionProvider"])
+    latent = np.random.default_rng(1).standard_normal((5, 64), np.float32)
+    label = np.full((5, 10), 0.1, np.float32)  # a mixture of all classes
+    (images,) = session.run(None, {"latent": latent, "label": label})
+    with torch.no_grad():
+        average = restored(trained).average
+        expected = to_pixels(average(torch.from_numpy(latent), torch.from_numpy(label))).numpy()
+    assert images.dtype == np.uint8
+    assert np.abs(images.astype(int) - expected).max() <= 1
+    assert images.std() > 0
+
+
+def test_samples_and_card_stand_beside_it(trained: Path, tmp_path: Path) -> None:
+    shelved, _ = export_run(trained, "digits", "mit", Shelf(tmp_path / "models"))
+    with Image.open(shelved.path.with_name("samples.png")) as samples:
+        assert samples.size == (160, 160)  # ten of each class
+    card = (tmp_path / "models" / "digits" / "README.md").read_text()
+    assert shelved.digest in card
+    assert "| Images seen | 32 |" in card
+
+
+def test_no_path_of_this_machine_leaves_with_the_file(trained: Path, tmp_path: Path) -> None:
+    shelved, _ = export_run(trained, "digits", "mit", Shelf(tmp_path / "models"))
+    content = shelved.path.read_bytes()
+    assert str(Path(export.__file__).parents[1]).encode() not in content
+    assert str(tmp_path).encode() not in content
+
+
+def test_an_unconditional_generator_has_no_label(record: RunRecord, tmp_path: Path) -> None:
+    bare = record.model_copy(update={"data": record.data.model_copy(update={"classes": ()})})
+    folder = tmp_path / "run"
+    run.begin(folder, bare)
+    Game(bare, torch.device("cpu")).save(folder)
+    shelved, _ = export_run(folder, "plain", "mit", Shelf(tmp_path / "models"))
+    session = onnxruntime.InferenceSession(shelved.path, providers=["CPUExecutionProvider"])
+    assert [value.name for value in session.get_inputs()] == ["latent"]
+    assert shelved.path.with_name("samples.png").exists()
+
+
+def test_the_gate_refuses_another_graph(trained: Path) -> None:
+    game = restored(trained)
+    contract = check_contract(game, trained)
+    model = to_onnx(game.average, contract)
+    assert compare(game.average, model, contract, 7).holds
+    with torch.no_grad():
+        game.average.to_image.bias += 0.05
+    parity = compare(game.average, model, contract, 7)
+    assert not parity.holds
+    assert parity.worst > 1
+
+
+def check_contract(game: Game, trained: Path):  # type: ignore[no-untyped-def]
+    return export.contract_of(run.read(trained), game, "digits", "mit")
+
+
+def test_nothing_is_written_when_the_gate_refuses(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def other_weights(generator: torch.nn.Module, contract: object) -> object:
+        torch.nn.init.ones_(generator.to_image.bias)  # type: ignore[arg-type, union-attr]
+        model = to_onnx(generator, contract)  # type: ignore[arg-type]
+        torch.nn.init.zeros_(generator.to_image.bias)  # type: ignore[arg-type, union-attr]
+        return model
+
+    monkeypatch.setattr(export, "to_onnx", other_weights)
+    models = tmp_path / "models"
+    with pytest.raises(ParityError, match=r"nothing was written; batch \d+: at most \d+ grey levels apart"):
+        export_run(trained, "digits", "mit", Shelf(models))
+    assert not models.exists()
+
+
+@pytest.mark.parametrize(
+    ("worst", "equal", "holds"),
+    [(0, 1.0, True), (1, 0.999, True), (1, 0.9989, False), (2, 0.9999, False)],
+)
+def test_the_gate_stands_at_one_grey_level_and_999_of_1000_pixels(
+    worst: int, equal: float, holds: bool
+) -> None:
+    assert Parity(1, worst, equal).holds is holds
+
+
+def test_a_row_is_the_same_bytes_in_any_batch(trained: Path) -> None:
+    game = restored(trained)
+    model = to_onnx(game.average, check_contract(game, trained))
+    check(model)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    draws = np.random.default_rng(2)
+    latent, label = (
+        draws.standard_normal((64, 64), np.float32),
+        np.eye(10, dtype=np.float32)[np.arange(64) % 10],
+    )
+    (together,) = session.run(None, {"latent": latent, "label": label})
+    for size in (1, 3, 7):
+        parts = [
+            session.run(None, {"latent": latent[at : at + size], "label": label[at : at + size]})[0]
+            for at in range(0, 64, size)
+        ]
+        assert np.concatenate(parts).tobytes() == together.tobytes()
