@@ -1,8 +1,9 @@
-"""How the service says no: to clients with `{"error": {"message", "field", "expected"}}`, whatever went wrong."""
+"""How the service says no: to clients with `{"error": {"message", "field", "expected"}}`, always."""
 
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
+from http.client import responses
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -106,7 +107,7 @@ class _Rewriter:
             case HTTPStatus.INTERNAL_SERVER_ERROR:
                 return "something went wrong here, not in your request; the server's log says what"
             case _:
-                return HTTPStatus(status).phrase
+                return responses.get(status, "this cannot be answered")
 
 
 def _is_ours(body: bytes) -> bool:

@@ -113,7 +113,7 @@ def _truncation(request: GenerateRequest, n: int, contract: Contract) -> npt.NDA
     if contract.truncation != "mapping":
         return None
     truncation = 1.0 if request.truncation is None else request.truncation
-    if truncation > np.finfo(np.float32).max:
+    if truncation > float(np.finfo(np.float32).max):
         raise unprocessable("truncation", f"truncation is {truncation}", "a number that float32 holds")
     return np.full(n, truncation, np.float32)
 

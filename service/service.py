@@ -9,17 +9,22 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import bentoml
+from bentoml._internal.utils.analytics import usage_stats
 from bentoml.validators import ContentType
 from starlette.requests import Request
 
 from service import http
 from service.errors import EngineError, JsonErrors
 from service.schemas import GenerateRequest
-from service.start import catalogue_of, do_not_phone_home, read_settings
+from service.start import catalogue_of, read_settings
 
 logger = logging.getLogger("bentoml.service")
 
-do_not_phone_home()
+# No usage statistics for BentoML's makers, unless who runs us says otherwise. `bentoml serve` asks before
+# it imports us, and remembers the answer.
+os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+usage_stats.do_not_track.cache_clear()
+
 settings = read_settings()
 catalogue = catalogue_of(settings.models)
 

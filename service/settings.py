@@ -33,4 +33,6 @@ class Settings(BaseSettings):
         default_factory=_cores, description="The threads that compute a batch, and those that encode."
     )
     body_limit: int = Field(8 * 2**20, ge=1024, description="The largest body of a request, in bytes.")
-    timeout: float = Field(60, gt=0, description="The seconds that a request may wait for its images.")
+    timeout: float = Field(
+        60, gt=0, allow_inf_nan=False, description="The seconds that a request may wait for its images."
+    )

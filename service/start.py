@@ -1,10 +1,8 @@
 """What a start needs before anything is served; what is wrong with it ends the start in one line."""
 
-import os
 import sys
 from pathlib import Path
 
-from bentoml._internal.utils.analytics import usage_stats
 from pydantic import ValidationError
 
 from models.contract import ContractError
@@ -35,10 +33,3 @@ def catalogue_of(shelf: Path) -> Catalogue:
             "train and export one or set GANSERVE_MODELS"
         )
     return Catalogue(generators)
-
-
-def do_not_phone_home() -> None:
-    """Turn off BentoML's usage statistics, unless BENTOML_DO_NOT_TRACK says otherwise."""
-    os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
-    # `bentoml serve` has asked, and cached the answer, before it imports us.
-    usage_stats.do_not_track.cache_clear()

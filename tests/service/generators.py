@@ -108,7 +108,10 @@ def constant(name: str, value: object) -> TensorProto:
 
 def unsupported_generator(name: str = "unsupported") -> onnx.ModelProto:
     """It keeps the contract, with a sum of bfloat16 numbers, which ONNX Runtime does not compute on CPUs."""
-    initializers = [constant("pixels", np.array([0, 16, 16, 3], np.int64)), constant("twice", np.array([1, 256]))]
+    initializers = [
+        constant("pixels", np.array([0, 16, 16, 3], np.int64)),
+        constant("twice", np.array([1, 256])),
+    ]
     nodes = [
         node("Concat", ["latent", "label"], ["z"], axis=1),
         node("Cast", ["z"], ["short"], to=TensorProto.BFLOAT16),

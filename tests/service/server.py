@@ -1,0 +1,78 @@
+"""A really running server: `bentoml serve` in a process of its own, on a free port."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 60.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """`url` answers; what the server prints goes to `log`."""
+
+    url: str
+    log: Path
+
+    def client(self) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=PATIENCE, limits=httpx.Limits(max_connections=64))
+
+
+def start(shelf: Path, log: Path, home: Path, **settings: object) -> tuple[subprocess.Popen[bytes], str]:
+    """The process of a server that comes up, and its URL; `settings` without the prefix GANSERVE_."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("GANSERVE_", "BENTOML_"))
+    }
+    environment |= {"BENTOML_HOME": str(home), "TMPDIR": str(home), "GANSERVE_MODELS": str(shelf)}
+    # So that whatever would be sent to BentoML's makers is printed instead, and seen by the tests.
+    environment["__BENTOML_DEBUG_USAGE"] = "True"
+    environment |= {f"GANSERVE_{name.upper()}": str(value) for name, value in settings.items()}
+    command = [sys.executable, "-m", "bentoml", "serve", "service.service:Ganserve"]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [*command, "--host", "127.0.0.1", "--port", str(port)],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    return process, f"http://127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def running(shelf: Path, **settings: object) -> Iterator[Server]:
+    """A server that is ready, and is stopped in the end."""
+    with tempfile.TemporaryDirectory(prefix="ganserve-") as folder:
+        log = Path(folder, "log")
+        process, url = start(shelf, log, Path(folder), **settings)
+        try:
+            server = Server(url, log)
+            with server.client() as client:
+                deadline = time.monotonic() + PATIENCE
+                while not is_ready(client):
+                    assert process.poll() is None, log.read_text()
+                    assert time.monotonic() < deadline, log.read_text()
+                    time.sleep(0.05)
+            yield server
+        finally:
+            process.terminate()
+            process.wait(PATIENCE)
+
+
+def is_ready(client: httpx.Client) -> bool:
+    try:
+        return client.get("/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
