@@ -69,6 +69,8 @@ class Ganserve:
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:
+        if self.loading:
+            self.loading.cancel()
         self.generation.close()
 
     async def __is_ready__(self) -> bool:
@@ -96,6 +98,9 @@ class Ganserve:
             await self.generation.load()
         except EngineError as error:
             logger.critical("ganserve: %s", error)
+            stop_serving()
+        except Exception:
+            logger.critical("ganserve: the generators cannot be loaded", exc_info=True)
             stop_serving()
         else:
             logger.info("Ready: %s", ", ".join(generator.reference for generator in catalogue.generators))

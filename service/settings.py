@@ -22,7 +22,7 @@ class Settings(BaseSettings):
     ganserve: variables that are no setting are passed over, and no setting may have such a name.
     """
 
-    model_config = SettingsConfigDict(env_prefix="GANSERVE_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="GANSERVE_", env_ignore_empty=True, frozen=True)
 
     models: Path = Field(Path(models.__file__).parent, description="The shelf: a folder of generators.")
     max_batch: int = Field(64, ge=1, description="The most rows that are computed at once.")

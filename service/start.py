@@ -25,7 +25,7 @@ def catalogue_of(shelf: Path) -> Catalogue:
     """The generators on the shelf, checked. Exits when there is none, or when one is refused."""
     try:
         generators = Shelf(shelf).list()
-    except (ShelfError, ContractError) as error:
+    except (ShelfError, ContractError, OSError) as error:
         sys.exit(f"ganserve: {error}")
     if not generators:
         sys.exit(
