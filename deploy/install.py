@@ -1,5 +1,6 @@
 """Install extras of Ganserve, pinned, into the environment that runs this; tell a failure in one line."""
 
+import compileall
 import platform
 import re
 import subprocess
@@ -9,17 +10,19 @@ from pathlib import Path
 
 LOG = Path(sys.prefix) / "install.log"
 
-# Wheels only: without one, pip then gives one error instead of the output of a compiler.
+# Wheels only: without one, pip then gives one error instead of the output of a C compiler.
 PIP = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--only-binary", ":all:"]
 
 
 def main(extras: str) -> None:
     print(f"Installing {extras} into {sys.prefix}", flush=True)
-    command = [*PIP, "--constraint", "constraints.txt", "--editable", f".[{extras}]"]
+    command = [*PIP, "--no-compile", "--constraint", "constraints.txt", "--editable", f".[{extras}]"]
     with LOG.open("w") as log:
         outcome = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
     if outcome.returncode:
         sys.exit(f"{reason(LOG.read_text())}; all that pip said is in {LOG}")
+    # pip would compile on one core only
+    compileall.compile_dir(sysconfig.get_path("purelib"), quiet=2, workers=0)
 
 
 def reason(log: str) -> str:
