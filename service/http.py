@@ -74,7 +74,7 @@ async def _read_json(request: Request, limit: int) -> bytes:
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             f"the body is said to be {media_type[:60]!r}, expected application/json",
             field="Content-Type",
-            expected="application/json (curl: --json '{\"n\": 4}')",
+            expected="application/json (curl: -H 'Content-Type: application/json')",
         )
     return bytes(body)
 
