@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, ModelCardData
 
 from models.shelf import Generator, Shelf
 from tests.generators import tiny_generator
@@ -22,10 +22,11 @@ def card(generator: Generator) -> str:
 
 def test_hugging_face_reads_it(generator: Generator) -> None:
     write_version(generator, FACTS)
-    data = ModelCard(card(generator)).data.to_dict()
-    assert data["license"] == "Apache-2.0"
-    assert data["pipeline_tag"] == "unconditional-image-generation"
-    assert data["library_name"] == "onnx"
+    data = ModelCard(card(generator)).data
+    assert isinstance(data, ModelCardData)
+    assert data.license == "Apache-2.0"
+    assert data.pipeline_tag == "unconditional-image-generation"
+    assert data.library_name == "onnx"
 
 
 def test_it_states_the_facts(generator: Generator) -> None:
