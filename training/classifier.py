@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from training.networks import to_signed
+from training.progress import BAR
 
 BATCH = 128
 PEAK_LEARNING_RATE = 4e-3
@@ -71,7 +72,7 @@ def fit(
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LEARNING_RATE, total_steps=steps)
         order = np.empty(0, dtype=np.int64)
         classifier.train()
-        for _ in tqdm(range(steps), desc=title, unit="step"):
+        for _ in tqdm(range(steps), desc=title, unit="step", **BAR):
             while len(order) < BATCH:
                 order = np.concatenate([order, draws.permutation(len(images))])
             rows, order = order[:BATCH], order[BATCH:]

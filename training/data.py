@@ -20,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from training.pixels import UnsupportedImage, is_grey, to_square
+from training.progress import BAR
 
 UNREADABLE_SHARE = 0.01
 SPLIT_NAMES = {"train", "test", "validation", "valid", "val"}
@@ -69,36 +70,43 @@ def load(
 
 
 def _find(source: str, split: str, cache: Path) -> datasets.Dataset:
-    path = Path(source).expanduser()
-    options: dict[str, Any] = {"split": split, "cache_dir": str(cache / "tables")}
+    """The table of the source, its errors told as DataError."""
     datasets.disable_progress_bars()
     try:
-        if path.suffix == ".zip" and path.is_file():
-            path = _unpack(path, cache)
-        if path.is_dir() and not any(path.rglob("*.parquet")):
-            folders = {child.name for child in path.iterdir() if child.is_dir()}
-            if not (folders and folders <= SPLIT_NAMES):
-                # named explicitly, for datasets would take a class called "test" for a split
-                options |= {"data_files": {"train": "**"}}
-            return datasets.load_dataset("imagefolder", data_dir=str(path), **options)
-        if path.suffix == ".parquet" and path.is_file():
-            return datasets.load_dataset("parquet", data_files={"train": str(path)}, **options)
-        if not path.exists() and (
-            path.is_absolute() or source.startswith((".", "~")) or source.count("/") != 1
-        ):
-            raise DataError(
-                f"{source} does not exist; expected a folder of images, a zip of one, a parquet "
-                "file or folder, or the id of a data set on the Hugging Face hub, such as ylecun/mnist"
-            )
-        return datasets.load_dataset(str(path) if path.exists() else source, **options)
+        return _table(source, split, cache)
     except (DatasetNotFoundError, ConnectionError) as error:
         raise DataError(f"{source} is neither here nor on the Hugging Face hub: {error}") from None
     except zipfile.BadZipFile as error:
         raise DataError(f"{source} is not a readable zip file: {error}") from None
+    except DataError:
+        raise
     except (ValueError, FileNotFoundError, datasets.exceptions.DatasetsError) as error:
-        if isinstance(error, DataError):
-            raise
+        if "Unknown split" in str(error):
+            raise DataError(f"{source} has no {split} split; name other images for it") from None
         raise DataError(f"{source} cannot be read: {' '.join(str(error).split())}") from None
+
+
+def _table(source: str, split: str, cache: Path) -> datasets.Dataset:
+    path = Path(source).expanduser()
+    options: dict[str, Any] = {"split": split, "cache_dir": str(cache / "tables")}
+    if path.suffix == ".zip" and path.is_file():
+        path = _unpack(path, cache)
+    if path.is_dir() and not any(path.rglob("*.parquet")):
+        folders = {child.name for child in path.iterdir() if child.is_dir()}
+        if not (folders and folders <= SPLIT_NAMES):
+            # named explicitly, for datasets would take a class called "test" for a split
+            options["data_files"] = {"train": "**"}
+        return datasets.load_dataset("imagefolder", data_dir=str(path), **options)
+    if path.suffix == ".parquet" and path.is_file():
+        return datasets.load_dataset("parquet", data_files={"train": str(path)}, **options)
+    if path.exists():
+        return datasets.load_dataset(str(path), **options)
+    if path.is_absolute() or source.startswith((".", "~")) or source.count("/") != 1:
+        raise DataError(
+            f"{source} does not exist; expected a folder of images, a zip of one, a parquet file or folder, "
+            "or the id of a data set on the Hugging Face hub, such as ylecun/mnist"
+        )
+    return datasets.load_dataset(source, **options)
 
 
 def _unpack(archive: Path, cache: Path) -> Path:
@@ -149,7 +157,8 @@ def _decode(
             if channels is None:
                 channels = 1 if all(pool.map(_is_grey_file, files)) else 3
             squares = pool.map(lambda file: _square_file(file, resolution, channels), files)
-            for row, square in enumerate(tqdm(squares, total=len(files), desc="decoding", unit="img")):
+            bar = tqdm(squares, total=len(files), desc="decoding", unit="img", **BAR)
+            for row, square in enumerate(bar):
                 if isinstance(square, str):
                     unreadable.append(f"{files[row]['path'] or f'row {row}'} ({square})")
                 else:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from training.data import ImageData
@@ -14,30 +13,36 @@ from training.game import SAMPLE_COLUMNS, Game
 from training.monitor import Monitor, sample_grid
 from training.run import SAMPLES_FOLDER
 
+LOG_INTERVAL = 1_000
+
 
 def run_game(game: Game, data: ImageData, folder: Path, images: int, snapshot: int) -> signal.Signals | None:
-    """Train until `images` were seen; every `snapshot` images, a log entry, a sample grid and a checkpoint.
+    """Train until `images` were seen; every `snapshot` images, a sample grid and a checkpoint.
 
     SIGINT and SIGTERM save a checkpoint and end the training; the signal is then returned.
     """
     progress = game.progress
+    batch = game.settings.batch
+    saved = logged = progress.images_seen
     sums: dict[str, Tensor] = {}
-    first = progress.images_seen
-    with _signals() as received, Monitor(folder, first, images) as monitor:
+    with _signals() as received, Monitor(folder, saved, images) as monitor:
         while progress.images_seen < images and not received:
             start = time.perf_counter()
             for name, value in game.step(data).items():
-                sums[name] = sums.get(name, torch.zeros(())) + value.cpu() * game.settings.batch
+                sums[name] = sums.get(name, 0) + value * batch
             progress.seconds += time.perf_counter() - start
             seen = progress.images_seen
-            monitor.advance(game.settings.batch)
-            if seen // snapshot > first // snapshot or seen >= images or received:
-                monitor.record(seen, {name: float(total) / (seen - first) for name, total in sums.items()})
+            monitor.advance(batch)
+            snapshot_due = seen // snapshot > saved // snapshot or seen >= images
+            if snapshot_due or seen // LOG_INTERVAL > logged // LOG_INTERVAL:
+                monitor.record(seen, {name: float(total) / (seen - logged) for name, total in sums.items()})
+                sums, logged = {}, seen
+            if snapshot_due:
                 grid = sample_grid(game.samples(), SAMPLE_COLUMNS)
                 monitor.show(seen, grid, folder / SAMPLES_FOLDER / f"{seen:09d}.png")
                 game.save(folder)
-                sums, first = {}, seen
-        if first < progress.images_seen:
+                saved = seen
+        if saved < progress.images_seen:
             game.save(folder)
     return received[0] if received else None
 

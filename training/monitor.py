@@ -1,7 +1,6 @@
 """What a run shows while it trains: progress bar, JSON lines, TensorBoard and sample grids."""
 
 import json
-import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
+
+from training.progress import BAR
 
 LOG = "log.jsonl"
 
@@ -26,14 +27,7 @@ class Monitor:
         self._log = folder / LOG
         _forget_after(self._log, images_seen)
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=images_seen + 1)
-        self._bar = tqdm(
-            total=images,
-            initial=images_seen,
-            unit="img",
-            unit_scale=True,
-            mininterval=0.5 if sys.stderr.isatty() else 30,
-            dynamic_ncols=True,
-        )
+        self._bar = tqdm(total=images, initial=images_seen, unit="img", unit_scale=True, **BAR)
         self._since = time.perf_counter(), images_seen
 
     def __enter__(self) -> Self:
