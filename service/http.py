@@ -1,14 +1,15 @@
-"""The HTTP surfaces: POST /generate and GET /models."""
+"""The HTTP surfaces: POST /generate, GET /models, and a page for people at /."""
 
 import asyncio
 import contextlib
 from collections.abc import Coroutine
 from http import HTTPStatus
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from service.generation import Answer, Generation
 
 T = TypeVar("T")
+
+PAGE = Path(__file__).with_name("page.html")
 
 
 class ClientGone(Exception):
@@ -39,13 +42,16 @@ async def generate(request: Request, generation: "Generation", *, body_limit: in
     return Response(answer.content, headers=_headers(answer), media_type=answer.form.media_type)
 
 
-def models(catalogue: Catalogue) -> Starlette:
-    """The application that answers GET /models."""
+def around(catalogue: Catalogue) -> Starlette:
+    """The application that answers GET /models, and GET / instead of BentoML's page with its tracker."""
 
     def list_models(_: Request) -> Response:
         return JSONResponse(catalogue.describe())
 
-    return Starlette(routes=[Route("/models", list_models)])
+    def show_page(_: Request) -> Response:
+        return FileResponse(PAGE)
+
+    return Starlette(routes=[Route("/models", list_models), Route("/", show_page)])
 
 
 async def _read_json(request: Request, limit: int) -> bytes:

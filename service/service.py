@@ -49,7 +49,7 @@ class GenerateBody(bentoml.IODescriptor, GenerateRequest):  # type: ignore[misc]
         return schema
 
 
-@bentoml.asgi_app(http.models(catalogue))
+@bentoml.asgi_app(http.around(catalogue))
 # What outlasts the timeout is answered by us; BentoML's own is for what hangs.
 @bentoml.service(workers=1, traffic={"timeout": settings.timeout + 30})
 class Ganserve:

@@ -23,7 +23,7 @@ GANSERVE = Path(sys.executable).with_name("ganserve")
 def ganserve(*arguments: object) -> str:
     # threads that wait for each other on a busy machine would take longer than one alone
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [GANSERVE, *map(str, arguments)]
+    command = [str(GANSERVE), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

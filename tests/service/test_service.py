@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -249,9 +250,17 @@ def test_bentomls_client_gets_files(server: Server, reference: dict[str, Any], t
     assert pixels(image.read_bytes()).shape == (16, 16, 3)
 
 
-def test_bentomls_page_documents_every_field(client: httpx.Client) -> None:
+def test_a_browser_gets_a_page_that_asks_nobody_else(client: httpx.Client) -> None:
     page = client.get("/")
     assert page.headers["content-type"].startswith("text/html")
+    assert "<title>Ganserve</title>" in page.text
+    assert "//" not in page.text.replace("</", "")
+    linked = re.findall(r'href="([^":]+)"', page.text)
+    assert linked
+    assert {client.get(f"/{path}").status_code for path in linked} == {200}
+
+
+def test_every_field_is_documented(client: httpx.Client) -> None:
     operation = client.get("/docs.json").json()["paths"]["/generate"]["post"]
     assert "image/png" in operation["description"]
     properties = operation["requestBody"]["content"]["application/json"]["schema"]["properties"]
