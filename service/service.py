@@ -103,7 +103,8 @@ class Ganserve:
             logger.critical("ganserve: the generators cannot be loaded", exc_info=True)
             stop_serving()
         else:
-            logger.info("Ready: %s", ", ".join(generator.reference for generator in catalogue.generators))
+            references = ", ".join(generator.reference for generator in catalogue.generators)
+            logger.info("Ready on the CPU with %d threads: %s", settings.threads, references)
 
 
 def stop_serving() -> None:
