@@ -15,7 +15,7 @@ PIP = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "-
 
 
 def main(extras: str) -> None:
-    print(f"Installing {extras} into {sys.prefix}", flush=True)
+    print(f"Installing {extras} into {sys.prefix}, which takes a minute or more", flush=True)
     command = [*PIP, "--no-compile", "--constraint", "constraints.txt", "--editable", f".[{extras}]"]
     with LOG.open("w") as log:
         outcome = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)

@@ -28,10 +28,12 @@ class ClientGone(Exception):
     """Nobody is there to answer any more."""
 
 
-async def generate(request: Request, generation: "Generation", *, body_limit: int) -> Response:
+async def generate(
+    request: Request, generation: "Generation", *, body_limit: int, body_timeout: float
+) -> Response:
     """The answer to POST /generate; a refusal is an answer too."""
     try:
-        body = await _read_json(request, body_limit)
+        body = await _read_in_time(request, body_limit, body_timeout)
         answering = generation.answer(body, request.headers.get("accept"))
         answer = await _unless_gone(answering, request.receive)
     except Refusal as refusal:
@@ -52,6 +54,19 @@ def around(catalogue: Catalogue) -> Starlette:
         return FileResponse(PAGE)
 
     return Starlette(routes=[Route("/models", list_models), Route("/", show_page)])
+
+
+async def _read_in_time(request: Request, limit: int, seconds: float) -> bytes:
+    try:
+        async with asyncio.timeout(seconds):
+            return await _read_json(request, limit)
+    except TimeoutError:
+        raise Refusal(
+            HTTPStatus.REQUEST_TIMEOUT,
+            f"the body did not arrive whole within {seconds:g} s",
+            field="body",
+            expected="a whole body, or none",
+        ) from None
 
 
 async def _read_json(request: Request, limit: int) -> bytes:

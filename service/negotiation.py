@@ -1,5 +1,6 @@
 """Which format the answer has: the request's `format`, else its Accept header (RFC 9110, section 12.5.1)."""
 
+import re
 from http import HTTPStatus
 
 from service.encoding import FORMATS, Format
@@ -40,12 +41,10 @@ def _parse(accept: str) -> dict[str, float]:
     """The quality of each media range; ranges that make no sense are passed over."""
     ranges = {}
     for item in accept.split(","):
-        media_range, *parameters = (part.strip().lower() for part in item.split(";"))
+        media_range, *parameters = ("".join(part.lower().split()) for part in item.split(";"))
         quality = next((part[2:] for part in parameters if part.startswith("q=")), "1")
-        try:
-            ranges[media_range] = min(max(float(quality), 0.0), 1.0)
-        except ValueError:
-            continue
+        if re.fullmatch(r"0(\.\d{0,3})?|1(\.0{0,3})?", quality):
+            ranges[media_range] = float(quality)
     return ranges
 
 

@@ -99,7 +99,7 @@ def _named_classes(request: GenerateRequest, n: int, contract: Contract) -> npt.
 def _class_number(field: str, label: str | int, contract: Contract) -> int:
     if isinstance(label, str) and label in contract.classes:
         return contract.classes.index(label)
-    if isinstance(label, int) and label < len(contract.classes):
+    if isinstance(label, int) and 0 <= label < len(contract.classes):
         return label
     names = ", ".join(contract.classes[:20]) + (", …" if len(contract.classes) > 20 else "")
     raise unprocessable(

@@ -23,8 +23,10 @@ EXPECTED = {
     "format": f"one of {', '.join(form.name for form in FORMATS)}, or its media type",
 }
 
-_Label = Annotated[int, Field(ge=0)] | str
-_Row = list[Annotated[float, Field(allow_inf_nan=False)]]
+# Failing fast, so that a large list of mistakes costs no more than the first of them.
+_Labels = Annotated[list[int | str], Field(fail_fast=True, max_length=MOST_IMAGES)]
+_Row = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(fail_fast=True)]
+_Rows = Annotated[list[_Row], Field(fail_fast=True, min_length=1, max_length=MOST_IMAGES)]
 
 
 def _about(field: str, meaning: str) -> str:
@@ -57,13 +59,13 @@ class GenerateRequest(BaseModel):
         None, description=_about("index", "The first image of the seed, 0 when left out")
     )
     label: Annotated[
-        _Label | list[_Label] | None,
+        int | str | _Labels | None,
         WithJsonSchema({"oneOf": [{"type": "string"}, {"type": "integer"}, {"type": "array", "items": {}}]}),
     ] = Field(None, description=_about("label", "The class of all images or of each, drawn when left out"))
     truncation: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         None, description=_about("truncation", "Variety against quality, less gives the more typical images")
     )
-    latents: Annotated[list[_Row], Field(min_length=1, max_length=MOST_IMAGES)] | None = Field(
+    latents: _Rows | None = Field(
         None, description=_about("latents", "The latents themselves, instead of seed and index")
     )
     format: str | None = Field(
@@ -80,7 +82,9 @@ def parse(body: bytes) -> GenerateRequest:
     for name in document:
         if name not in GenerateRequest.model_fields:
             raise unprocessable(
-                name, f"there is no field {shown(name)}", f"one of {', '.join(GenerateRequest.model_fields)}"
+                name[:60],
+                f"there is no field {shown(name)}",
+                f"one of {', '.join(GenerateRequest.model_fields)}",
             )
     try:
         return GenerateRequest.model_validate(document)
@@ -90,7 +94,10 @@ def parse(body: bytes) -> GenerateRequest:
 
 def shown(value: object) -> str:
     """A value of the request as the client may read it again, cut where it is long."""
-    text = json.dumps(value, default=str)
+    try:
+        text = json.dumps(value, default=str)
+    except RecursionError:
+        return "nested too deeply to show"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
@@ -108,11 +115,11 @@ def _document(body: bytes) -> dict[str, Any]:
 
 
 def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise _not_json(f"the body has {shown(twice)} more than once")
+    document: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in document:
+            raise _not_json(f"the body has {shown(name)} more than once")
+        document[name] = value
     return document
 
 

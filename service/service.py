@@ -50,8 +50,13 @@ class GenerateBody(bentoml.IODescriptor, GenerateRequest):  # type: ignore[misc]
 
 
 @bentoml.asgi_app(http.around(catalogue))
-# What outlasts the timeout is answered by us; BentoML's own is for what hangs.
-@bentoml.service(workers=1, traffic={"timeout": settings.timeout + 30})
+@bentoml.service(
+    workers=1,
+    # What outlasts the timeout is answered by us; BentoML's own is for what hangs.
+    traffic={"timeout": 2 * settings.timeout + 30},
+    # BentoML decodes the header for its log before it answers, and fails where it is not UTF-8.
+    logging={"access": {"request_content_type": False}},
+)
 class Ganserve:
     """Images from the generators on the shelf."""
 
@@ -90,7 +95,7 @@ class Ganserve:
         `{"error": {"message", "field", "expected"}}`; with 503, `Retry-After` says when to come back.
         """
         return await http.generate(  # type: ignore[return-value]
-            request, self.generation, body_limit=settings.body_limit
+            request, self.generation, body_limit=settings.body_limit, body_timeout=settings.timeout
         )
 
     async def _load(self) -> None:

@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="GANSERVE_", env_ignore_empty=True, frozen=True)
 
     models: Path = Field(Path(models.__file__).parent, description="The shelf: a folder of generators.")
-    max_batch: int = Field(64, ge=1, description="The most rows that are computed at once.")
+    max_batch: int = Field(64, ge=1, le=4096, description="The most rows that are computed at once.")
     queue_rows: int = Field(
         1024, ge=MOST_IMAGES, description="The most rows that wait; more are answered 503."
     )

@@ -1,6 +1,7 @@
 """From the HTTP surface to the engine: clients that leave, wait too long, or come too early."""
 
 import asyncio
+import json
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from tests.generators import tiny_generator
 from tests.service.generators import unsupported_generator
 
 LIMIT = 2**20
+TIMEOUT = 30.0
 
 
 @dataclass
@@ -67,7 +69,9 @@ class Client:
 
     def post(self, generation: Generation) -> asyncio.Task[Response]:
         scope = {"type": "http", "method": "POST", "path": "/generate", "headers": []}
-        return asyncio.create_task(http.generate(Request(scope, self.receive), generation, body_limit=LIMIT))
+        return asyncio.create_task(
+            http.generate(Request(scope, self.receive), generation, body_limit=LIMIT, body_timeout=TIMEOUT)
+        )
 
 
 @pytest.fixture
@@ -190,7 +194,24 @@ def test_a_client_that_leaves_while_it_sends_is_not_answered(catalogue: Catalogu
             return {"type": "http.disconnect"}
 
         scope = {"type": "http", "method": "POST", "path": "/generate", "headers": []}
-        answer = await http.generate(Request(scope, receive), generation, body_limit=LIMIT)
+        answer = await http.generate(
+            Request(scope, receive), generation, body_limit=LIMIT, body_timeout=TIMEOUT
+        )
         assert answer.status_code == 499
+
+    run(test, catalogue)
+
+
+def test_a_body_that_never_ends_is_the_clients_fault(catalogue: Catalogue) -> None:
+    async def test(generation: Generation) -> None:
+        chunks = [{"type": "http.request", "body": b"{", "more_body": True}]
+
+        async def receive() -> Message:
+            return chunks.pop() if chunks else await asyncio.Future()
+
+        scope = {"type": "http", "method": "POST", "path": "/generate", "headers": []}
+        answer = await http.generate(Request(scope, receive), generation, body_limit=LIMIT, body_timeout=0.01)
+        assert answer.status_code == 408
+        assert json.loads(bytes(answer.body))["error"]["field"] == "body"
 
     run(test, catalogue)

@@ -42,6 +42,8 @@ def test_other_formats_are_refused(wanted: str) -> None:
         ("image/jpeg ; level=1 ; Q=0.5 , application/zip;q=0.4", "jpeg"),
         ("image/jpeg;q=high, application/zip", "zip"),
         ("image/jpeg;q=7, image/png", "png"),
+        ("image/jpeg;q=nan, image/webp;q=0.1", "webp"),
+        ("image/jpeg; q = 0.1, image/webp;q=0.2", "webp"),
         (", ,image/webp,", "webp"),
     ],
 )

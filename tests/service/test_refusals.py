@@ -44,7 +44,9 @@ def post(client: httpx.Client, body: bytes) -> httpx.Response:
         ({"index": 2**63 - 1, "n": 2}, "index", "2**63"),
         ({"label": "d"}, "label", "a, b, c"),
         ({"label": 3}, "label", "0 to 2"),
-        ({"label": -1}, "label", "class"),
+        ({"label": -1}, "label", "0 to 2"),
+        ({"label": [-1]}, "label[0]", "0 to 2"),
+        ({"n": 256, "label": ["a"] * 257}, "label", "list of n"),
         ({"label": True}, "label", "class"),
         ({"label": 1.0}, "label", "class"),
         ({"n": 3, "label": ["a", "b"]}, "label", "3"),
@@ -175,3 +177,35 @@ def test_no_client_error_left_a_traceback_in_the_log(server: Server, client: htt
     ours = [line for line in server.log.read_text().splitlines() if 'File "' in line and "/service/" in line]
     assert not ours
     assert json.loads(client.get("/models").text)
+
+
+@pytest.mark.parametrize("depth", range(900, 1000, 4))
+def test_nesting_of_any_depth_is_refused(client: httpx.Client, depth: int) -> None:
+    refused(post(client, b"[" * depth + b"1" + b"]" * depth), 400, "body")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        # each took seconds, or gigabytes, where every key was compared or every mistake was listed
+        (b"{" + b",".join(b'"%x":1' % i for i in range(200_000)) + b',"z":1,"z":1}', 400, "body"),
+        (b'{"label":[' + b",".join([b"[]"] * 1_000_000) + b"]}", 422, "label"),
+        (b'{"label":0,"latents":[[' + b",".join([b'""'] * 1_000_000) + b"]]}", 422, "latents[0][0]"),
+    ],
+    ids=["repeated key", "labels", "latents"],
+)
+def test_a_large_body_of_mistakes_costs_no_more_than_one(
+    server: Server, body: bytes, status: int, field: str
+) -> None:
+    with httpx.Client(base_url=server.url, timeout=20) as client:
+        refused(post(client, body), status, field)
+
+
+def test_a_header_that_is_no_utf_8_is_answered_whole(client: httpx.Client) -> None:
+    answer = client.post(
+        "/generate",
+        content=b'{"model": "convolutional"}',
+        headers=[(b"Content-Type", b"application/json; x=\xe9")],
+    )
+    assert answer.status_code == 200
+    assert answer.content.startswith(b"\x89PNG")

@@ -1,5 +1,6 @@
 """Starts that end in one line, and what a start does not do."""
 
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ def test_a_generator_that_does_not_run_ends_the_service(ended: dict[str, Ended])
 def test_a_fine_start_prints_no_warning_and_sends_nothing(server: Server, client: httpx.Client) -> None:
     assert is_ready(client)
     log = server.log.read_text()
-    assert "Ready: convolutional:1, grey:2, grey:1" in log
+    assert re.search(r"Ready on the CPU with \d+ threads: convolutional:1, grey:2, grey:1\n", log)
     assert "WARNING" not in log
     assert "Tracking Payload" not in log
 
