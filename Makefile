@@ -25,7 +25,7 @@ test: .venv/test-$(RUNTIME)
 	.venv/bin/pytest --cov
 
 free-port: .venv/$(RUNTIME)
-	@.venv/bin/python -c 'import socket; socket.create_server(("", range(65536)[int("$(PORT)")] or -1))' 2>/dev/null || { \
+	@.venv/bin/python -c 'import socket; socket.create_server(("", int("$(PORT)") or -1))' 2>/dev/null || { \
 	  echo 'Port $(PORT) cannot be used: it is taken, or no port at all. Free it, or choose another: make serve PORT=3001' >&2; \
 	  exit 1; }
 

@@ -97,7 +97,7 @@ def test_a_busy_port_is_refused_before_the_server_starts(installed: Path) -> Non
     )
 
 
-@pytest.mark.parametrize("port", ["http", "-1", "65536", ""])
+@pytest.mark.parametrize("port", ["http", "1+1", "-1", "0", "65536", ""])
 def test_what_is_no_port_is_refused(installed: Path, port: str) -> None:
     line = complaint(make(installed, "serve", "RUNTIME=cpu", f"PORT={port}"))
     assert line.startswith(f"Port {port} cannot be used")
@@ -141,12 +141,14 @@ def test_another_runtime_gets_an_environment_of_its_own(installed: Path) -> None
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only on Linux does Python let itself be renamed so")
 def test_failed_installations_are_told_in_one_line_and_tried_again(checkout: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = f"PORT={free.getsockname()[1]}"
     foreign = make(
         checkout,
         "serve",
         f"PYTHON={sys.executable}",
         "RUNTIME=cpu",
-        "PORT=0",
+        port,
         _PYTHON_HOST_PLATFORM="linux-riscv64",
     )
     line = complaint(foreign)
@@ -155,5 +157,5 @@ def test_failed_installations_are_told_in_one_line_and_tried_again(checkout: Pat
     assert str(checkout / ".venv" / "install.log") in line
 
     nobody = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "1"}
-    unreachable = make(checkout, "serve", "RUNTIME=cpu", "PORT=0", **nobody)
+    unreachable = make(checkout, "serve", "RUNTIME=cpu", port, **nobody)
     assert complaint(unreachable).startswith("The package registry cannot be reached; check the network")
