@@ -22,7 +22,7 @@ test: .venv/test-$(RUNTIME)
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	.venv/bin/pytest --cov
+	.venv/bin/pytest --numprocesses auto --dist loadfile --cov
 
 free-port: .venv/$(RUNTIME)
 	@.venv/bin/python -c 'import socket; socket.create_server(("", int("$(PORT)") or -1))' 2>/dev/null || { \

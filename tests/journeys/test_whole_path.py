@@ -40,7 +40,7 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> Generator:
     )
     ganserve(
         "train", folder / "digits", *run, *cache,
-        "--resolution", 16, "--images", 2_400, "--snapshot", 1_200, "--learning-rate", 0.002, "--warmup", 320,
+        "--resolution", 16, "--images", 1_600, "--snapshot", 800, "--learning-rate", 0.002, "--warmup", 320,
     )  # fmt: skip
     ganserve("export", *run, *models, "--license", "bsd-3-clause")
     ganserve(
