@@ -1,3 +1,4 @@
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -5,9 +6,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.nn.functional import softplus
 
 from training.data import ImageData
 from training.game import Game, batch_rows
+from training.networks import to_pixels
 from training.run import RunRecord
 
 CPU = torch.device("cpu")
@@ -63,6 +66,82 @@ def test_a_step_moves_both_networks_and_counts_images(record: RunRecord, digits_
     assert all(torch.isfinite(loss) for loss in losses.values())
 
 
+def draws(seed: int, images_seen: int) -> torch.Generator:
+    state = np.random.SeedSequence((seed, images_seen)).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state[0]) >> 1)
+
+
+class PlainGame:
+    """The step as R3GAN, equations 2 and 3, has it, in plain torch, from the same first weights."""
+
+    def __init__(self, game: Game) -> None:
+        self.settings, self.seen = game.settings, 0
+        self.generator, self.discriminator = copy.deepcopy((game.generator, game.discriminator))
+        self.adams = [
+            torch.optim.Adam(network.parameters(), betas=(0.0, 0.99))
+            for network in (self.discriminator, self.generator)
+        ]
+
+    def step(self, data: ImageData) -> dict[str, torch.Tensor]:
+        settings, batch = self.settings, self.settings.batch
+        rows = batch_rows(settings.seed, self.seen, batch, len(data.images))
+        pixels = data.images[rows].astype(np.float32).transpose(0, 3, 1, 2)
+        real = torch.from_numpy(pixels / np.float32(127.5) - 1)
+        label = torch.eye(len(data.classes))[torch.from_numpy(data.labels[rows])]
+        random = draws(settings.seed, self.seen)
+        latents = [torch.randn(batch, self.generator.latent_dim, generator=random) for _ in range(2)]
+
+        images = torch.cat([real, self.generator(latents[0], label).detach()]).requires_grad_()
+        logits = self.discriminator(images, torch.cat([label, label]))
+        (slope,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+        squares = slope.pow(2).flatten(1).sum(1)
+        r1, r2 = squares[:batch].mean(), squares[batch:].mean()
+        judged = softplus(logits[batch:] - logits[:batch]).mean()
+        self._descend(0, self.discriminator, judged + settings.gamma * (r1 + r2) / 2)
+
+        on_generated = self.discriminator(self.generator(latents[1], label), label)
+        against = softplus(self.discriminator(real, label) - on_generated).mean()
+        self._descend(1, self.generator, against)
+        self.seen += batch
+        return {"discriminator": judged, "generator": against, "r1": r1, "r2": r2}
+
+    def _descend(self, which: int, network: torch.nn.Module, loss: torch.Tensor) -> None:
+        weights = list(network.parameters())
+        for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
+            weight.grad = gradient
+        rise = min(1, (self.seen + self.settings.batch) / self.settings.warmup)
+        self.adams[which].param_groups[0]["lr"] = self.settings.learning_rate * rise
+        self.adams[which].step()
+
+
+def test_steps_are_those_of_the_paper_in_plain_torch(record: RunRecord, digits_data: ImageData) -> None:
+    settings = record.hyperparameters.model_copy(update={"gamma": 0.3})
+    game = Game(record.model_copy(update={"hyperparameters": settings}), CPU)
+    # in float64: Adam divides by the gradient's size, and so would make steps of float32's rounding errors
+    for network in (game.generator, game.discriminator, game.average):
+        network.double().register_forward_pre_hook(lambda _, inputs: tuple(part.double() for part in inputs))
+    plain = PlainGame(game)
+    for _ in range(3):
+        found, expected = game.step(digits_data), plain.step(digits_data)
+        for name, value in expected.items():
+            assert torch.allclose(found[name], value, rtol=1e-8), name
+        for network, model in ((game.generator, plain.generator), (game.discriminator, plain.discriminator)):
+            for (name, weight), other in zip(network.named_parameters(), model.parameters(), strict=True):
+                # a step is about 5e-4
+                assert torch.allclose(weight, other, rtol=0, atol=1e-8), name
+
+
+def test_no_two_batches_share_their_latents(record: RunRecord, digits_data: ImageData) -> None:
+    game = Game(record, CPU)
+    latents: list[torch.Tensor] = []
+    game.generator.register_forward_pre_hook(lambda _, inputs: latents.append(inputs[0]))
+    for _ in range(2):
+        game.step(digits_data)
+    rows = torch.cat(latents)
+    assert len(rows) == 2 * 2 * 8
+    assert len(np.unique(rows.numpy(), axis=0)) == len(rows)
+
+
 def test_the_learning_rate_rises_over_the_warmup(record: RunRecord, digits_data: ImageData) -> None:
     game = Game(record, CPU)  # batches of 8, a warm-up of 16
     rates = []
@@ -81,6 +160,38 @@ def test_the_average_follows_its_half_life(record: RunRecord, digits_data: Image
     # 8 images are four half-lives of 2
     expected = before / 16 + game.generator.dense.weight * 15 / 16
     assert torch.allclose(game.average.dense.weight, expected, atol=1e-6)
+
+
+def test_early_on_the_half_life_is_a_twentieth_of_what_was_seen(
+    record: RunRecord, digits_data: ImageData
+) -> None:
+    game = Game(record, CPU)
+    game.progress.images_seen = 992
+    torch.nn.init.zeros_(game.average.dense.weight)
+    game.step(digits_data)
+    # 8 images at a half-life of 1000 / 20 = 50
+    expected = game.generator.dense.weight * (1 - 2 ** (-8 / 50))
+    assert torch.allclose(game.average.dense.weight, expected, atol=1e-6)
+
+
+def test_samples_are_drawn_by_the_average(record: RunRecord) -> None:
+    game = Game(record, CPU)
+    for network, level in ((game.generator, -0.5), (game.average, 0.5)):
+        torch.nn.init.zeros_(network.to_image.weight)
+        assert network.to_image.bias is not None
+        torch.nn.init.constant_(network.to_image.bias, level)
+    assert (game.samples() == 191).all()  # 1.5 * 127.5 = 191.25
+
+
+def test_a_row_of_samples_is_of_one_class(record: RunRecord) -> None:
+    game = Game(record, CPU)
+    # deaf to the latent, the average draws what the label says alone
+    torch.nn.init.zeros_(game.average.dense.weight[:, : game.average.latent_dim])
+    with torch.no_grad():
+        of_class = to_pixels(game.average(torch.zeros(10, game.average.latent_dim), torch.eye(10))).numpy()
+    rows = game.samples().reshape(10, 10, 16, 16, 1).astype(int)
+    assert (abs(rows - of_class[:, None]) <= 1).all()
+    assert len(np.unique(of_class, axis=0)) == 10
 
 
 def test_samples_are_rows_of_classes(record: RunRecord) -> None:

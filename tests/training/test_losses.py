@@ -23,6 +23,17 @@ class Linear(nn.Module):
         return (image * self.weight).sum(dim=(1, 2, 3))
 
 
+class Weighted(nn.Module):
+    """Logit = the weight of the image's class times the sum over its pixels: the gradient is that weight."""
+
+    def __init__(self, weights: list[float]) -> None:
+        super().__init__()
+        self.weights = torch.tensor(weights)
+
+    def forward(self, image: Tensor, label: Tensor) -> Tensor:
+        return (label @ self.weights) * image.sum(dim=(1, 2, 3))
+
+
 def test_a_tie_costs_ln_2() -> None:
     logits = torch.tensor([3.0, -1.0])
     assert relativistic_pairing(logits, logits).item() == pytest.approx(math.log(2))
@@ -84,3 +95,20 @@ def test_the_generator_plays_the_other_side() -> None:
     assert generated.grad is not None
     expected = -0.5 / (1 + math.exp(-2)) / 4
     assert torch.allclose(generated.grad, torch.full_like(generated, expected))
+
+
+def test_both_images_of_a_pair_are_judged_under_their_own_label() -> None:
+    weights, label = [1.0, -2.0, 0.5], torch.eye(3)[[2, 0, 1, 0]]
+    of_row = [0.5, 1.0, -2.0, 1.0]
+    real_sum, generated_sum = [4.0, 2.0, 1.0, -1.0], [1.0, -1.0, 3.0, 0.5]
+    real, generated = (
+        (torch.tensor(sums) / 4).reshape(4, 1, 1, 1).expand(4, 1, 2, 2) for sums in (real_sum, generated_sum)
+    )
+    margins = [w * (r - g) for w, r, g in zip(of_row, real_sum, generated_sum, strict=True)]
+    penalty = sum(4 * w**2 for w in of_row) / 4  # four pixels
+
+    loss = discriminator_loss(Weighted(weights), real, generated, label, gamma=0.6)
+    assert loss.adversarial.item() == pytest.approx(sum(math.log1p(math.exp(-m)) for m in margins) / 4)
+    assert (loss.r1.item(), loss.r2.item()) == pytest.approx((penalty, penalty))
+    against = generator_loss(Weighted(weights), real, generated, label)
+    assert against.item() == pytest.approx(sum(math.log1p(math.exp(m)) for m in margins) / 4)
