@@ -5,6 +5,7 @@ What Ganserve writes stands between marks, so that a person's own words around t
 
 import json
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,11 +63,13 @@ def write_version(generator: Generator, facts: TrainingFacts) -> None:
 One image from a running Ganserve:
 
 ```sh
-curl localhost:3000/generate -H 'Content-Type: application/json' -d '{json.dumps(request)}' -o image.png
+curl localhost:3000/generate -H 'Content-Type: application/json' \\
+  -d {shlex.quote(json.dumps(request))} -o image.png
 ```"""
     path = _card_path(generator)
     if path.exists():
         card = ModelCard.load(path, ignore_metadata_errors=True)
+        card.data.license = contract.license
     else:
         data = ModelCardData(
             license=contract.license,
@@ -95,7 +98,9 @@ def _card_path(generator: Generator) -> Path:
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """A Markdown table."""
     lines = [head, ("---",) * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    # a bar would end the cell
+    escaped = [[cell.replace("|", "&#124;") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
 
 
 def _replace(text: str, section: str, body: str) -> str:

@@ -1,5 +1,6 @@
 """A training run's state on disk, replaced in one step so that a kill never leaves half of it."""
 
+import io
 import os
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,13 +21,25 @@ class CheckpointError(ValueError):
 
 
 def save(path: Path, parts: dict[str, Stateful]) -> None:
-    """Write the state of all parts to `path`, aside first, then renamed over what was there."""
+    """Write the state of all parts to `path`, aside first, then renamed over what was there.
+
+    Raises CheckpointError when it cannot be written; what was there stays.
+    """
+    # into memory first: torch tells a full disk as an error of its own format
+    content = io.BytesIO()
+    torch.save({name: part.state_dict() for name, part in parts.items()}, content)
     aside = path.with_name(path.name + ".part")
-    with aside.open("wb") as file:
-        torch.save({name: part.state_dict() for name, part in parts.items()}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    try:
+        with aside.open("wb") as file:
+            file.write(content.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"{path} cannot be written ({error.strerror}); the last checkpoint is kept"
+        ) from None
 
 
 def load(path: Path, parts: dict[str, Stateful]) -> None:

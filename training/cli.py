@@ -1,6 +1,7 @@
 """The command line `ganserve`: train, export, evaluate."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from training.data import DataError, ImageData, load
 from training.evaluation import EvaluationError, RealImages
 from training.export import ParityError, export_run
 from training.game import Game
-from training.loop import run_game
+from training.loop import Diverged, run_game
 from training.networks import PRESETS, RESOLUTIONS
 from training.run import Hyperparameters, RunError, RunRecord
 
@@ -119,12 +120,15 @@ def train(
         else:
             record, loaded = _begin(folder, data, given, cache)
         game = Game(record, target)
-        if resume:
+        # a run that was killed before its first checkpoint begins again, to the same weights
+        if resume and (folder / run.CHECKPOINT_FILE).exists():
             game.load(folder)
         received = run_game(game, loaded, folder, images, snapshot)
     typer.echo(f"{game.progress.images_seen:,} images seen; the run is in {folder}")
     if received is not None:
-        typer.echo(f"stopped by {received.name}; continue with: ganserve train --run {folder} --resume")
+        again = ["ganserve", "train", "--run", str(folder), "--resume", "--images", str(images)]
+        again += ["--snapshot", str(snapshot), "--cache", str(cache)]
+        typer.echo(f"stopped by {received.name}; continue with: {shlex.join(again)}")
         raise typer.Exit(128 + received)
 
 
@@ -166,7 +170,7 @@ def evaluate(
     presentations: Annotated[
         int, typer.Option(min=1_000, help="Images shown to each classifier while it trains.")
     ] = 300_000,
-    seed: Annotated[int, typer.Option(min=0, help="Of latents and classifiers.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of latents and classifiers.")] = 0,
     models: Models = Path("models"),
     cache: Cache = CACHE,
 ) -> None:
@@ -176,15 +180,15 @@ def evaluate(
     """
     with _plain_errors():
         shelved = Shelf(models).find(generator)
+        evaluation.refuse_unfit(shelved)
         shape = shelved.contract.image
         real = RealImages(
             train=_load(data, shape.height, shape.channels, "train", cache),
             test=_load(test or data, shape.height, shape.channels, "train" if test else "test", cache),
         )
         measured = evaluation.evaluate(shelved, real, images=images, seed=seed, presentations=presentations)
-        path = evaluation.write(shelved, measured)
-    typer.echo(evaluation.as_markdown(measured))
-    typer.echo(f"written to {path}")
+        typer.echo(evaluation.as_markdown(measured))
+        typer.echo(f"written to {evaluation.write(shelved, measured)}")
 
 
 @contextmanager
@@ -200,6 +204,7 @@ def _plain_errors() -> Iterator[None]:
         CheckpointError,
         ContractError,
         DataError,
+        Diverged,
         EvaluationError,
         ParityError,
         RunError,
@@ -233,11 +238,11 @@ def _resume(
     record = run.read(folder)
     record.refuse_changes(given)
     source = source or record.data.source
-    data = _load(source, record.hyperparameters.resolution, record.data.channels, "train", cache)
+    data = _load(source, record.hyperparameters.resolution, None, "train", cache)
     if data.fingerprint != record.data.fingerprint:
         raise RunError(
             f"{source} differs from the images that the run in {folder} began with; "
-            "give those images back, or start another run"
+            "name where those images are as DATA, or start another run"
         )
     return record, data
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from models.shelf import Generator
+from models.shelf import Generator, Shelf
 from training.card import table, write_evaluation
 from training.classifier import fit
 from training.data import ImageData
@@ -66,7 +66,10 @@ def evaluate(
 
     Both classifiers are shown `presentations` images while they train. Raises EvaluationError.
     """
+    refuse_unfit(generator)
     classes = generator.contract.classes
+    if images < 2 * len(classes):
+        raise EvaluationError(f"{images} images are too few for {len(classes)} classes; raise --images")
     train_labels, test_labels = (_match(data, generator) for data in (real.train, real.test))
     labels = np.arange(images) % len(classes)
     generated = ExportedGenerator(generator.path, generator.contract).generate(labels, seed)
@@ -113,13 +116,26 @@ def evaluate(
     )
 
 
+def refuse_unfit(generator: Generator) -> None:
+    """Raise EvaluationError for a generator that these measures do not fit."""
+    contract = generator.contract
+    if not contract.classes:
+        raise EvaluationError(f"{generator.reference} is unconditional: label agreement and CAS need classes")
+    if contract.truncation == "mapping" or contract.image.height != contract.image.width:
+        raise EvaluationError(
+            f"{generator.reference} truncates in its mapping network or is not square, which is not measured"
+        )
+
+
 def write(generator: Generator, evaluation: Evaluation) -> Path:
-    """Write evaluation.json beside the version, and its table into the card."""
+    """Write evaluation.json beside the version, and the newest version's table into the card."""
     path = generator.path.with_name(EVALUATION_FILE)
     aside = path.with_name(path.name + ".part")
     aside.write_text(evaluation.model_dump_json(indent=2) + "\n", encoding="utf-8")
     aside.replace(path)
-    write_evaluation(generator, as_markdown(evaluation))
+    newest = Shelf(generator.path.parents[2]).find(generator.name)
+    if generator.version == newest.version:  # the card is about the newest version
+        write_evaluation(generator, as_markdown(evaluation))
     return path
 
 
@@ -149,8 +165,6 @@ def as_markdown(evaluation: Evaluation) -> str:
 def _match(data: ImageData, generator: Generator) -> NDArray[np.int64]:
     """The labels of the data, numbered as the generator numbers its classes."""
     contract = generator.contract
-    if not contract.classes:
-        raise EvaluationError(f"{generator.reference} is unconditional: label agreement and CAS need classes")
     if set(data.classes) != set(contract.classes):
         raise EvaluationError(
             f"{generator.reference} has the classes {', '.join(contract.classes)}; "

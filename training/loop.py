@@ -1,11 +1,13 @@
 """Play the game until enough images were seen, with logs, sample grids and checkpoints on the way."""
 
+import math
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from training.data import ImageData
@@ -16,10 +18,15 @@ from training.run import SAMPLES_FOLDER
 LOG_INTERVAL = 1_000
 
 
+class Diverged(ValueError):
+    """Losses that are no finite numbers."""
+
+
 def run_game(game: Game, data: ImageData, folder: Path, images: int, snapshot: int) -> signal.Signals | None:
     """Train until `images` were seen; every `snapshot` images, a sample grid and a checkpoint.
 
-    SIGINT and SIGTERM save a checkpoint and end the training; the signal is then returned.
+    SIGINT and SIGTERM save a checkpoint and end the training; the signal is then returned. Raises Diverged
+    when a loss is no number any more, and CheckpointError when a checkpoint cannot be written.
     """
     progress = game.progress
     batch = game.settings.batch
@@ -29,20 +36,26 @@ def run_game(game: Game, data: ImageData, folder: Path, images: int, snapshot: i
         while progress.images_seen < images and not received:
             start = time.perf_counter()
             for name, value in game.step(data).items():
-                sums[name] = sums.get(name, 0) + value * batch
+                sums[name] = sums.get(name, torch.zeros(())) + value.cpu() * batch
             progress.seconds += time.perf_counter() - start
             seen = progress.images_seen
             monitor.advance(batch)
             snapshot_due = seen // snapshot > saved // snapshot or seen >= images
             if snapshot_due or seen // LOG_INTERVAL > logged // LOG_INTERVAL:
-                monitor.record(seen, {name: float(total) / (seen - logged) for name, total in sums.items()})
+                means = {name: float(total) / (seen - logged) for name, total in sums.items()}
+                if not all(map(math.isfinite, means.values())):
+                    raise Diverged(
+                        f"training diverged before {seen:,} images: {means}; the checkpoint of {saved:,} "
+                        "images is kept; start another run with a lower --learning-rate or a higher --gamma"
+                    )
+                monitor.record(seen, means)
                 sums, logged = {}, seen
             if snapshot_due:
                 grid = sample_grid(game.samples(), SAMPLE_COLUMNS)
                 monitor.show(seen, grid, folder / SAMPLES_FOLDER / f"{seen:09d}.png")
                 game.save(folder)
                 saved = seen
-        if saved < progress.images_seen:
+        if saved < progress.images_seen and all(bool(total.isfinite()) for total in sums.values()):
             game.save(folder)
     return received[0] if received else None
 

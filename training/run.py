@@ -32,8 +32,8 @@ class Hyperparameters(_Record):
     preset: str = "tiny"
     resolution: int = 32
     batch: int = Field(default=32, gt=0)
-    learning_rate: float = Field(default=5e-4, gt=0)
-    gamma: float = Field(default=1.0, ge=0)
+    learning_rate: float = Field(default=5e-4, gt=0, allow_inf_nan=False)
+    gamma: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     ema: int = Field(default=20_000, gt=0)
     warmup: int = Field(default=6_400, ge=0)
     seed: int = Field(default=0, ge=0, lt=2**63)

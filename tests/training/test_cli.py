@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
@@ -138,3 +139,30 @@ def test_a_damaged_run_file(tmp_path: Path) -> None:
 def test_a_run_without_a_checkpoint(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_bytes((trained / "run.json").read_bytes())
     refused(ganserve("export", "--run", tmp_path), "there is no checkpoint at")
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(
+    trained: Path, cache: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "run.json").write_bytes((trained / "run.json").read_bytes())
+    result = ganserve("train", "--run", tmp_path, "--resume", "--images", 16, "--cache", cache)
+    assert result.exit_code == 0, result.output
+    first, again = (
+        torch.load(run / "checkpoint.pt", weights_only=True)["generator"] for run in (trained, tmp_path)
+    )
+    assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+def test_divergence_ends_the_run_and_keeps_the_last_checkpoint(
+    digits_folder: Path, cache: Path, tmp_path: Path
+) -> None:
+    options = ["--run", tmp_path, "--cache", cache, "--resolution", 16, "--batch", 8, "--images", 800]
+    result = ganserve("train", digits_folder, *options, "--learning-rate", 1e30, "--warmup", 0)
+    refused(result, "training diverged before", "lower --learning-rate")
+    log = tmp_path / "log.jsonl"
+    assert not log.exists() or "NaN" not in log.read_text()
+
+
+@pytest.mark.parametrize("option", ["--gamma", "--learning-rate"])
+def test_infinite_hyperparameters_are_refused(digits_folder: Path, tmp_path: Path, option: str) -> None:
+    refused(ganserve("train", digits_folder, "--run", tmp_path, option, "inf"), f"{option}: ", "finite")

@@ -1,6 +1,9 @@
 import json
 import shutil
+import subprocess
+import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import datasets
@@ -155,7 +158,7 @@ def test_nothing_half_written_is_left(photos: Path, cache: Path) -> None:
     ("make", "message"),
     [
         (lambda _: "./nowhere", "does not exist; expected a folder of images"),
-        (str, "cannot be read"),
+        (str, "holds no images"),
         (lambda path: str(path / "broken.zip"), "is not a readable zip file"),
         (lambda path: str(path / "table.parquet"), "has no image column"),
     ],
@@ -181,3 +184,50 @@ def test_the_cache_says_what_is_in_it(photos: Path, cache: Path) -> None:
     data = load(str(photos), resolution=16, cache=cache)
     (summary,) = cache.glob("*/data.json")
     assert json.loads(summary.read_text())["shape"] == list(data.images.shape)
+
+
+def parquet(path: Path, labels: list[object], feature: object, images: Sequence[object] = ()) -> str:
+    pictures = images or [Image.new("L", (8, 8), row) for row in range(len(labels))]
+    table = datasets.Dataset.from_dict(
+        {"image": list(pictures), "label": labels},
+        features=datasets.Features({"image": datasets.Image(), "label": feature}),
+    )
+    table.to_parquet(str(path))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("labels", "kind", "classes"),
+    [([7, 7, 3, 3], "int64", ("3", "7")), (["dog", "dog", "cat", "cat"], "string", ("cat", "dog"))],
+)
+def test_parquet_labels_without_names_are_classes(
+    tmp_path: Path, cache: Path, labels: list[object], kind: str, classes: tuple[str, ...]
+) -> None:
+    data = load(parquet(tmp_path / "t.parquet", labels, datasets.Value(kind)), resolution=16, cache=cache)
+    assert data.classes == classes
+    assert data.labels.tolist() == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize("label", [None, -1])
+def test_a_missing_label_is_refused(tmp_path: Path, cache: Path, label: int | None) -> None:
+    source = parquet(tmp_path / "t.parquet", [0, 0, label], datasets.ClassLabel(names=["a"]))
+    with pytest.raises(DataError, match="have no label"):
+        load(source, resolution=16, cache=cache)
+
+
+def test_a_missing_image_counts_as_unreadable(tmp_path: Path, cache: Path) -> None:
+    images = [*[Image.new("L", (8, 8))] * 199, None]
+    source = parquet(tmp_path / "t.parquet", [0] * 200, datasets.ClassLabel(names=["a"]), images)
+    data = load(source, resolution=16, cache=cache)
+    assert data.unreadable == ("row 199 (no image)",)
+    assert len(data.images) == 199
+
+
+def test_two_processes_may_fill_one_cache(photos: Path, cache: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from training.data import load\n"
+        "print(len(load(sys.argv[1], resolution=16, cache=Path(sys.argv[2])).images))"
+    )
+    command = [sys.executable, "-c", script, str(photos), str(cache)]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.communicate(timeout=60)[0].strip() for process in both] == ["12", "12"]
