@@ -13,6 +13,7 @@ from pathlib import Path
 from huggingface_hub import ModelCard, ModelCardData
 
 from models.shelf import Generator
+from training.files import replacing
 from training.run import Hyperparameters
 
 CARD_FILE = "README.md"
@@ -113,6 +114,5 @@ def _replace(text: str, section: str, body: str) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
+    with replacing(path) as aside:
+        aside.write_text(text, encoding="utf-8")

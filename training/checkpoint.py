@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import torch
 
+from training.files import replacing
+
 
 class Stateful(Protocol):
     """Anything that torch can save and restore: a module, an optimizer, the loop's own state."""
@@ -28,15 +30,12 @@ def save(path: Path, parts: dict[str, Stateful]) -> None:
     # into memory first: torch tells a full disk as an error of its own format
     content = io.BytesIO()
     torch.save({name: part.state_dict() for name, part in parts.items()}, content)
-    aside = path.with_name(path.name + ".part")
     try:
-        with aside.open("wb") as file:
+        with replacing(path) as aside, aside.open("wb") as file:
             file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(path)
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise CheckpointError(
             f"{path} cannot be written ({error.strerror}); the last checkpoint is kept"
         ) from None

@@ -12,6 +12,7 @@ from training.card import table, write_evaluation
 from training.classifier import fit
 from training.data import ImageData
 from training.exported import ExportedGenerator
+from training.files import replacing
 
 EVALUATION_FILE = "evaluation.json"
 
@@ -130,9 +131,8 @@ def refuse_unfit(generator: Generator) -> None:
 def write(generator: Generator, evaluation: Evaluation) -> Path:
     """Write evaluation.json beside the version, and the newest version's table into the card."""
     path = generator.path.with_name(EVALUATION_FILE)
-    aside = path.with_name(path.name + ".part")
-    aside.write_text(evaluation.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    aside.replace(path)
+    with replacing(path) as aside:
+        aside.write_text(evaluation.model_dump_json(indent=2) + "\n", encoding="utf-8")
     newest = Shelf(generator.path.parents[2]).find(generator.name)
     if generator.version == newest.version:  # the card is about the newest version
         write_evaluation(generator, as_markdown(evaluation))

@@ -12,6 +12,7 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from training.files import replacing
 from training.progress import BAR
 
 LOG = "log.jsonl"
@@ -73,9 +74,8 @@ def sample_grid(images: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
 
 def write_picture(path: Path, pixels: NDArray[np.uint8]) -> None:
     """A PNG of pixels [height, width, 1 or 3], aside first, then renamed."""
-    aside = path.with_name(path.name + ".part")
-    Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(aside, format="PNG")
-    aside.replace(path)
+    with replacing(path) as aside:
+        Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(aside, format="PNG")
 
 
 def _forget_after(log: Path, images_seen: int) -> None:
@@ -86,6 +86,5 @@ def _forget_after(log: Path, images_seen: int) -> None:
         for line in log.read_text(encoding="utf-8").splitlines(keepends=True)
         if line.endswith("\n") and json.loads(line)["images_seen"] <= images_seen
     ]
-    aside = log.with_name(log.name + ".part")
-    aside.write_text("".join(kept), encoding="utf-8")
-    aside.replace(log)
+    with replacing(log) as aside:
+        aside.write_text("".join(kept), encoding="utf-8")

@@ -1,12 +1,14 @@
 """The folder of a training run, and what was decided when it began."""
 
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from training.data import ImageData
+from training.files import replacing
 from training.networks import PRESETS, RESOLUTIONS
 
 RUN_FILE = "run.json"
@@ -22,6 +24,15 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _one_of(known: Collection[object]) -> AfterValidator:
+    def check(value: object) -> object:
+        if value not in known:
+            raise ValueError(f"expected one of {', '.join(map(str, known))}")
+        return value
+
+    return AfterValidator(check)
+
+
 class Hyperparameters(_Record):
     """All that decides the weights, besides the data.
 
@@ -29,28 +40,14 @@ class Hyperparameters(_Record):
     `warmup` images the learning rate rises from 0. gamma weighs R1 and R2.
     """
 
-    preset: str = "tiny"
-    resolution: int = 32
+    preset: Annotated[str, _one_of(PRESETS)] = "tiny"
+    resolution: Annotated[int, _one_of(RESOLUTIONS)] = 32
     batch: int = Field(default=32, gt=0)
     learning_rate: float = Field(default=5e-4, gt=0, allow_inf_nan=False)
     gamma: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     ema: int = Field(default=20_000, gt=0)
     warmup: int = Field(default=6_400, ge=0)
     seed: int = Field(default=0, ge=0, lt=2**63)
-
-    @field_validator("preset")
-    @classmethod
-    def _known_preset(cls, value: str) -> str:
-        if value not in PRESETS:
-            raise ValueError(f"expected one of {', '.join(PRESETS)}")
-        return value
-
-    @field_validator("resolution")
-    @classmethod
-    def _known_resolution(cls, value: int) -> int:
-        if value not in RESOLUTIONS:
-            raise ValueError(f"expected one of {', '.join(map(str, RESOLUTIONS))}")
-        return value
 
 
 class DataRecord(_Record):
@@ -106,9 +103,8 @@ def refuse_existing(folder: Path) -> None:
 def begin(folder: Path, record: RunRecord) -> None:
     """Make the folder of a run."""
     folder.mkdir(parents=True, exist_ok=True)
-    aside = folder / (RUN_FILE + ".part")
-    aside.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    aside.replace(folder / RUN_FILE)
+    with replacing(folder / RUN_FILE) as aside:
+        aside.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def read(folder: Path) -> RunRecord:
