@@ -42,22 +42,28 @@ def run_game(game: Game, data: ImageData, folder: Path, images: int, snapshot: i
             monitor.advance(batch)
             snapshot_due = seen // snapshot > saved // snapshot or seen >= images
             if snapshot_due or seen // LOG_INTERVAL > logged // LOG_INTERVAL:
-                means = {name: float(total) / (seen - logged) for name, total in sums.items()}
-                if not all(map(math.isfinite, means.values())):
-                    raise Diverged(
-                        f"training diverged before {seen:,} images: {means}; the checkpoint of {saved:,} "
-                        "images is kept; start another run with a lower --learning-rate or a higher --gamma"
-                    )
-                monitor.record(seen, means)
+                monitor.record(seen, _means(sums, logged, seen))
                 sums, logged = {}, seen
             if snapshot_due:
                 grid = sample_grid(game.samples(), SAMPLE_COLUMNS)
                 monitor.show(seen, grid, folder / SAMPLES_FOLDER / f"{seen:09d}.png")
                 game.save(folder)
                 saved = seen
-        if saved < progress.images_seen and all(bool(total.isfinite()) for total in sums.values()):
+        if saved < progress.images_seen:
+            _means(sums, logged, progress.images_seen)  # what has diverged is not saved
             game.save(folder)
     return received[0] if received else None
+
+
+def _means(sums: dict[str, Tensor], start: int, stop: int) -> dict[str, float]:
+    """The sums over the images [start, stop) as means. Raises Diverged when one is not finite."""
+    means = {name: float(total) / (stop - start) for name, total in sums.items()}
+    if not all(map(math.isfinite, means.values())):
+        raise Diverged(
+            f"training diverged before {stop:,} images: {means}; the last checkpoint is kept; "
+            "start another run with a lower --learning-rate or a higher --gamma"
+        )
+    return means
 
 
 @contextmanager
