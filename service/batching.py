@@ -1,40 +1,29 @@
-"""Which rows are computed next: a pure function of the queue, the clock and what is in flight.
+"""Which rows are computed next: no clock, no threads, no I/O; what is decided follows from the calls alone.
 
-The unit is the row, not the request. A batch is cut as soon as the device is free, never later. A request of
-more rows than a batch takes turns of half a batch, and goes to the back of the queue after each, so that it
-cannot starve small requests; room that is left goes to whoever waits, in order. Generators have the device in
-turn: the one that had it longest ago is next. Nobody's rows are computed who left or whose time is up.
+The unit is the row, not the request. A batch is cut when the device asks for one, never earlier and never
+later. A request of more rows than a batch takes turns of a quarter of a batch, and goes to the back of the
+queue after each, so that it cannot starve small requests; room that is left goes to whoever waits, in order.
+Generators have the device in turn: the one that had it longest ago is next. Nobody's rows are computed who
+left or whose time is up.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from math import ceil
+
+# In a batch of fewer rows, a row takes longer.
+WORTH_SHARING = 8
 
 
-@dataclass(frozen=True)
-class Waiting:
-    """A request with rows to compute: `rows` in all, of which the last `left` are not dispatched yet."""
+@dataclass(slots=True)
+class _Waiting:
+    """A request with rows to compute: `rows` in all, of which the last `left` are in no batch yet."""
 
-    id: int
-    generator: str
     rows: int
     left: int
     deadline: float
-    gone: bool = False
 
 
-@dataclass(frozen=True)
-class Queue:
-    """Who waits, in order, and the generators that had the device, the latest last."""
-
-    waiting: tuple[Waiting, ...] = ()
-    turns: tuple[str, ...] = ()
-
-    @property
-    def rows(self) -> int:
-        return sum(request.left for request in self.waiting)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cut:
     """The rows [start, stop) of a request."""
 
@@ -43,64 +32,81 @@ class Cut:
     stop: int
 
 
-@dataclass(frozen=True)
-class Decision:
-    """The requests to give up, and the batch to compute now, which is empty when there is none."""
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows to compute together."""
 
-    drop: tuple[int, ...] = ()
-    generator: str | None = None
-    batch: tuple[Cut, ...] = ()
-
-
-def join(queue: Queue, request: Waiting) -> Queue:
-    """The queue with the request at its back."""
-    return replace(queue, waiting=(*queue.waiting, request))
+    generator: str
+    cuts: tuple[Cut, ...]
 
 
-def leave(queue: Queue, request: int) -> Queue:
-    """The queue in which a request's client is gone, or whose rows already failed."""
-    return replace(
-        queue, waiting=tuple(replace(w, gone=True) if w.id == request else w for w in queue.waiting)
-    )
+class Queue:
+    """The requests that wait, by generator and in order. No call takes longer when the queue is long."""
 
+    def __init__(self, max_batch: int) -> None:
+        self._max_batch = max_batch
+        # The generator that had the device longest ago is first.
+        self._waiting: dict[str, dict[int, _Waiting]] = {}
+        self._generators: dict[int, str] = {}
+        self._rows = 0
 
-def decide(queue: Queue, now: float, in_flight: int, max_batch: int) -> tuple[Decision, Queue]:
-    """What to do at the time `now` with `in_flight` batches being computed, and the queue after it."""
-    drop = tuple(w.id for w in queue.waiting if w.gone or w.deadline <= now)
-    waiting = tuple(w for w in queue.waiting if w.id not in drop)
-    if in_flight or not waiting:
-        return Decision(drop), replace(queue, waiting=waiting)
-    generator = min(
-        (w.generator for w in waiting),
-        key=lambda name: queue.turns.index(name) if name in queue.turns else -1,
-    )
-    taken = _share([w for w in waiting if w.generator == generator], max_batch)
-    batch = tuple(
-        Cut(w.id, w.rows - w.left, w.rows - w.left + taken[w.id]) for w in waiting if taken.get(w.id)
-    )
-    after = [replace(w, left=w.left - taken.get(w.id, 0)) for w in waiting]
-    had_its_turn = [w.rows > max_batch and w.id in taken for w in after]
-    return Decision(drop, generator, batch), Queue(
-        tuple(
-            w
-            for turn in (False, True)
-            for w, had in zip(after, had_its_turn, strict=True)
-            if had is turn and w.left
-        ),
-        (*(name for name in queue.turns if name != generator), generator),
-    )
+    def join(self, request: int, generator: str, rows: int, deadline: float) -> None:
+        """Put the rows of a request at the back; they are worth computing before `deadline` only."""
+        if generator not in self._waiting:
+            self._waiting = {generator: {}, **self._waiting}
+        self._waiting[generator][request] = _Waiting(rows, rows, deadline)
+        self._generators[request] = generator
+        self._rows += rows
 
+    def leave(self, request: int) -> None:
+        """Take out the rows of a request that wait, if there are any."""
+        if (generator := self._generators.pop(request, None)) is not None:
+            self._rows -= self._waiting[generator].pop(request).left
 
-def _share(waiting: Sequence[Waiting], max_batch: int) -> dict[int, int]:
-    """How many rows each request gets of a batch, by its id; those that come too late for it are left out."""
-    taken: dict[int, int] = {}
-    room = max_batch
-    turn = max(1, max_batch // 2)
-    for most in (turn, max_batch):
-        for request in waiting:
-            already = taken.get(request.id, 0)
-            limit = most if request.rows > max_batch else max_batch
-            if more := min(request.left - already, limit - already, room):
-                taken[request.id] = already + more
-                room -= more
-    return taken
+    def cut(self, now: float, idle: int = 1) -> Batch | None:
+        """The batch to compute at the time `now`, which leaves the queue; None when nobody waits.
+
+        It leaves the others of the `idle` workers their share of the rows, where there are enough to share.
+        """
+        most = min(self._max_batch, max(WORTH_SHARING, ceil(self._rows / idle)))
+        for generator, waiting in self._waiting.items():
+            if cuts := self._cut(waiting, now, most):
+                self._waiting[generator] = self._waiting.pop(generator)
+                return Batch(generator, cuts)
+        return None
+
+    def rows(self, generator: str) -> int:
+        """How many rows wait for a generator."""
+        return sum(request.left for request in self._waiting.get(generator, {}).values())
+
+    def _cut(self, waiting: dict[int, _Waiting], now: float, most_rows: int) -> tuple[Cut, ...]:
+        taken: dict[int, int] = {}
+        late = []
+        room = most_rows
+        turn = max(1, self._max_batch // 4)
+        for most in (turn, self._max_batch):
+            for request, rows in waiting.items():
+                if not room:
+                    break
+                if rows.deadline <= now:
+                    late.append(request)
+                    continue
+                already = taken.get(request, 0)
+                limit = most if rows.rows > self._max_batch else self._max_batch
+                if more := min(rows.left - already, limit - already, room):
+                    taken[request] = already + more
+                    room -= more
+        for request in set(late):
+            self.leave(request)
+        return tuple(self._take(waiting, request, rows) for request, rows in taken.items())
+
+    def _take(self, waiting: dict[int, _Waiting], request: int, rows: int) -> Cut:
+        its = waiting[request]
+        start = its.rows - its.left
+        its.left -= rows
+        self._rows -= rows
+        if not its.left:
+            self.leave(request)
+        elif its.rows > self._max_batch:
+            waiting[request] = waiting.pop(request)
+        return Cut(request, start, start + rows)

@@ -1,18 +1,24 @@
-"""Computes the batches that the policy in `batching` cuts, one at a time, off the event loop."""
+"""Computes the batches that the policy in `batching` cuts, in threads of their own.
+
+A thread cuts the next batch the moment it has computed the last, whatever the event loop is busy with, so
+that the device never waits for HTTP.
+"""
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
+from math import ceil
 from typing import Protocol
 
 import numpy as np
 
-from service.batching import Cut, Queue, Waiting, decide, join, leave
+from service import metrics
+from service.batching import WORTH_SHARING, Batch, Cut, Queue
 from service.rows import Images, Rows, concatenate
 
 logger = logging.getLogger(__name__)
@@ -21,14 +27,6 @@ logger = logging.getLogger(__name__)
 class Engine(Protocol):
     def run(self, rows: Rows) -> Images:
         """The images of at most a batch of rows: uint8 [n, height, width, channels]."""
-
-
-class QueueFull(Exception):
-    """There is no room for the rows; there should be in `retry_after` seconds."""
-
-    def __init__(self, retry_after: float) -> None:
-        super().__init__(f"the queue is full, retry in {retry_after:.1f} s")
-        self.retry_after = retry_after
 
 
 class TooLate(Exception):
@@ -40,112 +38,154 @@ class BatchFailed(Exception):
 
 
 @dataclass(frozen=True)
+class Computed:
+    """`images` uint8 [n, height, width, channels]; how long they waited, and how long their batches took."""
+
+    images: Images
+    queue_seconds: float
+    compute_seconds: float
+
+
+@dataclass(slots=True)
 class _Request:
     rows: Rows
-    answer: asyncio.Future[Images]
-    pieces: list[Images] = field(default_factory=list)
+    joined: float
+    answer: asyncio.Future[Computed]
+    pieces: dict[int, Images] = field(default_factory=dict)
+    computed: int = 0
+    queue_seconds: float = 0.0
+    compute_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A batch that left the queue at the time `cut_at`, and the rows of its cuts."""
+
+    batch: Batch
+    rows: Sequence[Rows]
+    cut_at: float
 
 
 class Dispatcher:
     """One device, the generators that share it, and the requests that wait for it.
 
-    `engines` by the name that `images` is called with; at most `queue_rows` rows wait. Lives on the event
-    loop that it is made on.
+    `engines` by the name that `images` is called with, each to be run by `workers` threads at once. Lives on
+    the event loop that it is made on.
     """
 
-    def __init__(self, engines: Mapping[str, Engine], *, max_batch: int, queue_rows: int) -> None:
+    def __init__(self, engines: Mapping[str, Engine], *, max_batch: int, workers: int = 1) -> None:
         self._engines = engines
-        self._max_batch = max_batch
-        self._queue_rows = queue_rows
         self._loop = asyncio.get_running_loop()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
-        self._queue = Queue()
+        self._queue = Queue(max_batch)
         self._requests: dict[int, _Request] = {}
         self._ids = count()
-        self._in_flight = 0
-        self._seconds_per_row: dict[str, float] = {}
+        # Held for the queue, the requests and `closing`, which both threads look at.
+        self._changed = threading.Condition()
+        self._closing = False
+        self._idle = 0
+        for generator in engines:
+            metrics.QUEUE_ROWS.labels(generator).set_function(partial(self._waiting, generator))
+        self._threads = [
+            threading.Thread(target=self._compute_all, name=f"engine-{i}", daemon=True)
+            for i in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
 
-    async def images(self, generator: str, rows: Rows, deadline: float) -> Images:
-        """The images of the rows: uint8 [n, height, width, channels]. Rows of a cancelled call are dropped.
+    async def images(self, generator: str, rows: Rows, deadline: float) -> Computed:
+        """The images of the rows. Rows of a cancelled call that wait are dropped.
 
-        `deadline` is a time of the event loop. Raises QueueFull, TooLate or BatchFailed.
+        `deadline` is a time of `time.monotonic`. Raises TooLate or BatchFailed.
         """
-        excess = self._queue.rows + len(rows) - self._queue_rows
-        if excess > 0:
-            raise QueueFull(self._seconds_to_drain(excess))
-        request = next(self._ids)
-        self._requests[request] = _Request(rows, self._loop.create_future())
-        self._queue = join(self._queue, Waiting(request, generator, len(rows), len(rows), deadline))
-        at_deadline = self._loop.call_at(deadline, self._advance)
+        now = time.monotonic()
+        id_ = next(self._ids)
+        request = _Request(rows, now, self._loop.create_future())
+        with self._changed:
+            self._requests[id_] = request
+            self._queue.join(id_, generator, len(rows), deadline)
+            self._changed.notify(ceil(len(rows) / WORTH_SHARING))
+        at_deadline = self._loop.call_later(deadline - now, _fail, request, TooLate())
         try:
-            self._advance()
-            return await self._requests[request].answer
+            return await request.answer
         finally:
             at_deadline.cancel()
-            del self._requests[request]
-            self._queue = leave(self._queue, request)
-            self._advance()
+            with self._changed:
+                del self._requests[id_]
+                self._queue.leave(id_)
 
     def close(self) -> None:
-        """Wait for the batch in flight, and compute no other."""
-        self._thread.shutdown(cancel_futures=True)
+        """Wait for the batches that are being computed, and compute no others."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
 
-    def _advance(self) -> None:
-        decision, self._queue = decide(self._queue, self._loop.time(), self._in_flight, self._max_batch)
-        for request in decision.drop:
-            self._fail(request, TooLate())
-        if decision.generator is not None:
-            self._in_flight += 1
-            rows = [self._requests[cut.id].rows[cut.start : cut.stop] for cut in decision.batch]
-            computing = self._loop.run_in_executor(
-                self._thread, _timed, self._engines[decision.generator], rows
-            )
-            computing.add_done_callback(partial(self._computed, decision.generator, decision.batch))
+    def _waiting(self, generator: str) -> int:
+        with self._changed:
+            return self._queue.rows(generator)
 
-    def _computed(
-        self, generator: str, batch: Sequence[Cut], computing: asyncio.Future[tuple[Images, float]]
-    ) -> None:
-        self._in_flight -= 1
-        try:
-            images, seconds = computing.result()
-        except Exception:
-            logger.exception(
-                "%s failed on a batch of %d rows", generator, sum(cut.stop - cut.start for cut in batch)
-            )
-            for cut in batch:
-                self._fail(cut.id, BatchFailed())
-        else:
-            self._measure(generator, seconds / len(images))
-            self._hand_out(images, batch)
-        self._advance()
+    def _compute_all(self) -> None:
+        while work := self._next():
+            images: Images | None = None
+            try:
+                images = self._engines[work.batch.generator].run(concatenate(work.rows))
+            except Exception:
+                logger.exception(
+                    "%s failed on a batch of %d rows", work.batch.generator, sum(map(len, work.rows))
+                )
+                with self._changed:
+                    for cut in work.batch.cuts:
+                        self._queue.leave(cut.id)
+            seconds = time.monotonic() - work.cut_at
+            try:
+                self._loop.call_soon_threadsafe(self._computed, work, images, seconds)
+            except RuntimeError:  # the loop is closed: nobody waits any more
+                return
 
-    def _hand_out(self, images: Images, batch: Sequence[Cut]) -> None:
+    def _next(self) -> _Work | None:
+        with self._changed:
+            self._idle += 1
+            try:
+                while not self._closing:
+                    now = time.monotonic()
+                    if batch := self._queue.cut(now, self._idle):
+                        rows = [self._requests[cut.id].rows[cut.start : cut.stop] for cut in batch.cuts]
+                        return _Work(batch, rows, now)
+                    self._changed.wait()
+                return None
+            finally:
+                self._idle -= 1
+
+    def _computed(self, work: _Work, images: Images | None, seconds: float) -> None:
+        model = work.batch.generator
+        rows = sum(map(len, work.rows))
+        metrics.BATCH_ROWS.labels(model).observe(rows)
+        metrics.COMPUTE_SECONDS.labels(model).observe(seconds)
         first = 0
-        for cut in batch:
+        for cut in work.batch.cuts:
             after = first + cut.stop - cut.start
             if request := self._requests.get(cut.id):
-                request.pieces.append(images[first:after])
-                if cut.stop == len(request.rows) and not request.answer.done():
-                    pieces = request.pieces
-                    request.answer.set_result(pieces[0] if len(pieces) == 1 else np.concatenate(pieces))
+                if images is None:
+                    _fail(request, BatchFailed())
+                else:
+                    self._hand_out(request, cut, images[first:after], work, seconds)
             first = after
 
-    def _fail(self, request: int, error: Exception) -> None:
-        self._queue = leave(self._queue, request)
-        if (known := self._requests.get(request)) and not known.answer.done():
-            known.answer.set_exception(error)
+    def _hand_out(self, request: _Request, cut: Cut, images: Images, work: _Work, seconds: float) -> None:
+        # Several workers may be done in another order than they began.
+        request.pieces[cut.start] = images
+        request.computed += len(images)
+        request.queue_seconds = max(request.queue_seconds, work.cut_at - request.joined)
+        request.compute_seconds += seconds
+        if request.computed < len(request.rows) or request.answer.done():
+            return
+        metrics.QUEUE_SECONDS.labels(work.batch.generator).observe(request.queue_seconds)
+        pieces = [request.pieces[start] for start in sorted(request.pieces)]
+        whole = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        request.answer.set_result(Computed(whole, request.queue_seconds, request.compute_seconds))
 
-    def _measure(self, generator: str, seconds: float) -> None:
-        before = self._seconds_per_row.get(generator, seconds)
-        self._seconds_per_row[generator] = 0.8 * before + 0.2 * seconds
 
-    def _seconds_to_drain(self, rows: int) -> float:
-        """How long the device takes for that many of the rows that wait, going by the latest batches."""
-        waiting = sum(w.left * self._seconds_per_row.get(w.generator, 0) for w in self._queue.waiting)
-        return waiting * min(1, rows / max(1, self._queue.rows))
-
-
-def _timed(engine: Engine, parts: Sequence[Rows]) -> tuple[Images, float]:
-    began = time.perf_counter()
-    images = engine.run(concatenate(parts))
-    return images, time.perf_counter() - began
+def _fail(request: _Request, error: Exception) -> None:
+    if not request.answer.done():
+        request.answer.set_exception(error)

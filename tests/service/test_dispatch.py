@@ -2,13 +2,14 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
-from service.dispatch import BatchFailed, Dispatcher, QueueFull, TooLate
+from service.dispatch import BatchFailed, Computed, Dispatcher, TooLate
 from service.rows import Images, Rows
 
 
@@ -37,12 +38,12 @@ def rows(*numbers: int) -> Rows:
     return Rows(np.array(numbers, np.float32).reshape(-1, 1))
 
 
-def numbers(images: Images) -> list[int]:
-    return [int(number) for number in images[:, 0, 0, 0]]
+def numbers(computed: Computed) -> list[int]:
+    return [int(number) for number in computed.images[:, 0, 0, 0]]
 
 
 def in_a_minute() -> float:
-    return asyncio.get_running_loop().time() + 60
+    return time.monotonic() + 60
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -52,11 +53,11 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def run(
-    test: Callable[[Gated, Dispatcher], Awaitable[None]], *, max_batch: int = 4, queue_rows: int = 20
+    test: Callable[[Gated, Dispatcher], Awaitable[None]], *, max_batch: int = 4, workers: int = 1
 ) -> None:
     async def main() -> None:
         engine = Gated()
-        dispatcher = Dispatcher({"a": engine, "b": engine}, max_batch=max_batch, queue_rows=queue_rows)
+        dispatcher = Dispatcher({"a": engine, "b": engine}, max_batch=max_batch, workers=workers)
         try:
             await test(engine, dispatcher)
         finally:
@@ -101,44 +102,6 @@ def test_the_event_loop_stays_free_while_the_device_computes() -> None:
     run(test)
 
 
-def test_the_queue_is_bounded_in_rows() -> None:
-    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
-        busy = asyncio.create_task(dispatcher.images("a", rows(1), in_a_minute()))
-        await until(lambda: len(engine.batches) == 1)
-        fits = asyncio.create_task(dispatcher.images("a", rows(*range(20, 39)), in_a_minute()))
-        await asyncio.sleep(0)
-        with pytest.raises(QueueFull) as refusal:
-            await dispatcher.images("a", rows(1, 2), in_a_minute())
-        assert refusal.value.retry_after >= 0
-        last = asyncio.create_task(dispatcher.images("a", rows(1), in_a_minute()))
-        engine.open()
-        assert len(await fits) == 19
-        await asyncio.gather(busy, last)
-        assert numbers(await dispatcher.images("a", rows(*range(50, 70)), in_a_minute())) == list(
-            range(50, 70)
-        )
-
-    run(test)
-
-
-def test_the_estimate_grows_with_the_rows_ahead() -> None:
-    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
-        engine.open(1)
-        await dispatcher.images("a", rows(1), in_a_minute())
-        tasks = [asyncio.create_task(dispatcher.images("a", rows(*range(20, 40)), in_a_minute()))]
-        await until(lambda: len(engine.batches) == 2)
-        estimates = []
-        for n in (5, 10, 20):
-            with pytest.raises(QueueFull) as refusal:
-                await dispatcher.images("a", rows(*range(n)), in_a_minute())
-            estimates.append(refusal.value.retry_after)
-        assert 0 < estimates[0] < estimates[1] < estimates[2]
-        engine.open()
-        await asyncio.gather(*tasks)
-
-    run(test)
-
-
 def test_rows_of_a_cancelled_request_are_not_computed() -> None:
     async def test(engine: Gated, dispatcher: Dispatcher) -> None:
         busy = asyncio.create_task(dispatcher.images("a", rows(1), in_a_minute()))
@@ -162,6 +125,8 @@ def test_a_request_cancelled_while_it_is_computed_harms_nobody() -> None:
         leaver = asyncio.create_task(dispatcher.images("a", rows(1, 2, 3, 4, 5), in_a_minute()))
         await until(lambda: len(engine.batches) == 1)
         leaver.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaver
         stayer = asyncio.create_task(dispatcher.images("a", rows(7), in_a_minute()))
         engine.open()
         assert numbers(await stayer) == [7]
@@ -175,7 +140,7 @@ def test_a_deadline_that_passes_while_waiting_ends_the_request_at_once() -> None
         busy = asyncio.create_task(dispatcher.images("a", rows(1), in_a_minute()))
         await until(lambda: len(engine.batches) == 1)
         with pytest.raises(TooLate):
-            await dispatcher.images("a", rows(2), asyncio.get_running_loop().time() + 0.01)
+            await dispatcher.images("a", rows(2), time.monotonic() + 0.01)
         engine.open()
         await busy
         assert engine.batches == [[1]]
@@ -206,3 +171,43 @@ def test_a_failing_batch_fails_its_own_rows_only(caplog: pytest.LogCaptureFixtur
 
     run(test)
     assert "unlucky" in caplog.text
+
+
+def test_two_workers_share_a_request_and_its_images_keep_their_order() -> None:
+    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
+        large = asyncio.create_task(dispatcher.images("a", rows(*range(20, 36)), in_a_minute()))
+        await until(lambda: len(engine.batches) == 2)
+        assert sorted(engine.batches) == [list(range(20, 28)), list(range(28, 36))]
+        assert len(engine.threads) == 2
+        engine.open()
+        assert numbers(await large) == list(range(20, 36))
+
+    run(test, max_batch=64, workers=2)
+
+
+def test_images_keep_their_order_when_a_later_batch_is_done_first() -> None:
+    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
+        asked = [list(range(14 + i, 14 + i + 40)) for i in range(5)]
+        tasks = [asyncio.create_task(dispatcher.images("a", rows(*ask), in_a_minute())) for ask in asked]
+        engine.open()
+        assert [numbers(await task) for task in tasks] == asked
+        assert len(engine.threads) > 1
+
+    run(test, max_batch=3, workers=4)
+
+
+def test_it_says_how_long_rows_waited_and_were_computed() -> None:
+    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
+        began = time.monotonic()
+        first = asyncio.create_task(dispatcher.images("a", rows(1), in_a_minute()))
+        await until(lambda: len(engine.batches) == 1)
+        second = asyncio.create_task(dispatcher.images("a", rows(2), in_a_minute()))
+        await asyncio.sleep(0.05)
+        engine.open()
+        computed = [await first, await second]
+        whole = time.monotonic() - began
+        assert computed[0].compute_seconds >= 0.05
+        assert computed[1].queue_seconds >= 0.05
+        assert all(0 <= one.queue_seconds + one.compute_seconds <= whole for one in computed)
+
+    run(test)

@@ -1,0 +1,66 @@
+"""How much work the service takes on: rows from their acceptance until their answer is encoded."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# Saying no takes a part of the time that saying yes takes. Callers who come back at once, whatever they are
+# told, would leave none for the others: so many a second are refused, and those beyond wait for their turn,
+# but not for long.
+REFUSALS_PER_SECOND = 200
+LONGEST_WAIT = 1.0
+
+
+class Full(Exception):
+    """There is no room for the rows; there should be in `retry_after` seconds."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(f"there is no room, retry in {retry_after:.1f} s")
+        self.retry_after = retry_after
+
+
+class Admission:
+    """Room for `limit` rows at a time, of which `rows` are taken. Lives on one event loop."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.rows = 0
+        self._seconds_per_row = 0.0
+        self._left_last = 0.0
+        self._next_refusal = 0.0
+
+    @contextmanager
+    def admit(self, rows: int) -> Iterator[None]:
+        """Hold room for the rows.
+
+        Raises Full.
+        """
+        excess = self.rows + rows - self._limit
+        if excess > 0:
+            raise Full(excess * self._seconds_per_row)
+        if not self.rows:
+            self._left_last = time.monotonic()
+        self.rows += rows
+        try:
+            yield
+        finally:
+            self.rows -= rows
+            self._measure(rows)
+
+    async def pace_refusal(self) -> None:
+        """Wait for the turn to be refused, a second at most."""
+        now = time.monotonic()
+        self._next_refusal = max(now, self._next_refusal + 1 / REFUSALS_PER_SECOND)
+        if self._next_refusal > now:
+            self._next_refusal = min(self._next_refusal, now + LONGEST_WAIT)
+            await asyncio.sleep(self._next_refusal - now)
+
+    def _measure(self, rows: int) -> None:
+        now = time.monotonic()
+        seconds = (now - self._left_last) / rows
+        self._left_last = now
+        before = self._seconds_per_row or seconds
+        # The more rows, the more they say; about the last 1,000 count.
+        weight = min(1.0, rows / 1000)
+        self._seconds_per_row = (1 - weight) * before + weight * seconds

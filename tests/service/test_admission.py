@@ -1,0 +1,56 @@
+"""How much is taken on, and what is said to those for whom there is no room."""
+
+import asyncio
+import time
+
+import pytest
+
+from service.admission import LONGEST_WAIT, REFUSALS_PER_SECOND, Admission, Full
+
+
+def test_as_many_rows_as_there_is_room_for() -> None:
+    admission = Admission(20)
+    with admission.admit(12), admission.admit(8), pytest.raises(Full), admission.admit(1):
+        pass
+    with admission.admit(20), pytest.raises(Full), admission.admit(1):
+        pass
+
+
+def test_room_comes_back_also_when_the_work_fails() -> None:
+    admission = Admission(3)
+    with pytest.raises(ZeroDivisionError), admission.admit(3):
+        _ = 1 / 0
+    with admission.admit(3):
+        pass
+
+
+def test_the_estimate_grows_with_the_rows_too_many() -> None:
+    admission = Admission(20)
+    for _ in range(3):
+        with admission.admit(10):
+            time.sleep(0.01)  # the work
+    estimates = []
+    with admission.admit(20):
+        for rows in (1, 5, 20):
+            with pytest.raises(Full) as full, admission.admit(rows):
+                pass
+            estimates.append(full.value.retry_after)
+    assert estimates[0] >= 0.001
+    assert estimates[1] == pytest.approx(5 * estimates[0])
+    assert estimates[2] == pytest.approx(20 * estimates[0])
+
+
+def test_a_few_are_refused_at_once_and_many_one_after_the_other() -> None:
+    async def main() -> None:
+        admission = Admission(1)
+        began = time.monotonic()
+        await admission.pace_refusal()
+        many = REFUSALS_PER_SECOND // 4
+        await asyncio.gather(*(admission.pace_refusal() for _ in range(many)))
+        assert time.monotonic() - began >= many / REFUSALS_PER_SECOND * 0.99
+        # Those that nobody could refuse in time share the longest wait.
+        began = time.monotonic()
+        await asyncio.gather(*(admission.pace_refusal() for _ in range(5 * REFUSALS_PER_SECOND)))
+        assert time.monotonic() - began >= LONGEST_WAIT * 0.99
+
+    asyncio.run(main())
