@@ -1,12 +1,15 @@
 """How the service says no: to clients with `{"error": {"message", "field", "expected"}}`, always."""
 
 import json
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from http.client import responses
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+logger = logging.getLogger("bentoml.service")
 
 
 class Refusal(Exception):
@@ -54,12 +57,22 @@ class JsonErrors:
     """ASGI middleware that gives the errors of the framework the same shape: no such path, no such method."""
 
     def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+        self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            send = _Rewriter(send, scope["path"], scope["method"]).send
-        await self.app(scope, receive, send)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        rewriter = _Rewriter(send, scope["path"], scope["method"])
+        try:
+            await self._app(scope, receive, rewriter.send)
+        except Exception:
+            # Passed on, an exception would keep BentoML's timeout waiting for an answer until it is over.
+            if rewriter.started:
+                raise
+            logger.exception("an answer failed")
+            await rewriter.send({"type": "http.response.start", "status": 500, "headers": []})
+            await rewriter.send({"type": "http.response.body"})
 
 
 class _Rewriter:
@@ -69,10 +82,12 @@ class _Rewriter:
         self._send = send
         self._path = path
         self._method = method
+        self.started = False
         self._start: Message | None = None
         self._body = b""
 
     async def send(self, message: Message) -> None:
+        self.started = True
         if message["type"] == "http.response.start" and message["status"] >= 400:
             self._start = message
         elif self._start is None:
@@ -99,7 +114,8 @@ class _Rewriter:
     def _describe(self, status: int) -> str:
         match status:
             case HTTPStatus.NOT_FOUND:
-                return f"there is nothing at {self._path}; there are POST /generate, GET /models and GET /"
+                there_are = "POST /generate, GET /models, GET /metrics and GET /"
+                return f"there is nothing at {self._path}; there are {there_are}"
             case HTTPStatus.METHOD_NOT_ALLOWED:
                 return f"{self._method} is not what {self._path} answers; see its Allow header"
             case HTTPStatus.SERVICE_UNAVAILABLE:

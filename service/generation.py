@@ -1,6 +1,7 @@
 """From the body of a request to the bytes of its answer, with everything slow off the event loop."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,8 +11,10 @@ from math import ceil
 from typing import ParamSpec, TypeVar
 
 from models.shelf import Generator
+from service import metrics
+from service.admission import Admission, Full
 from service.catalogue import Catalogue
-from service.dispatch import BatchFailed, Dispatcher, QueueFull, TooLate
+from service.dispatch import BatchFailed, Computed, Dispatcher, TooLate
 from service.encoding import Format, Generated
 from service.engine import Engine
 from service.errors import Refusal
@@ -23,15 +26,22 @@ from service.settings import Settings
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# Work below these is done on the event loop at once: a fifth of a millisecond at most, and less than handing
+# it to a thread and back takes.
+QUICK_BODY = 2**12
+QUICK_NUMBERS = 2**13
+
 
 @dataclass(frozen=True)
 class Answer:
-    """Images in the format that was asked for, and the address that gives them again."""
+    """Images in the format that was asked for, the address that gives them again, and where the time went."""
 
     content: bytes
     form: Format
     generated: Generated
     generator: Generator
+    computed: Computed
+    encode_seconds: float
 
 
 class Generation:
@@ -41,11 +51,17 @@ class Generation:
         self._catalogue = catalogue
         self._settings = settings
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="encoder")
+        self._admission = Admission(settings.queue_rows)
         self._dispatcher: Dispatcher | None = None
+        self._leaving = False
+        metrics.describe(catalogue.generators, device="cpu")
+        metrics.READY.set_function(lambda: self.ready)
+        metrics.ROWS_IN_PROGRESS.set_function(lambda: self._admission.rows)
 
     @property
     def ready(self) -> bool:
-        return self._dispatcher is not None
+        """Whether requests should be sent here."""
+        return self._dispatcher is not None and not self._leaving
 
     async def load(self) -> None:
         """Load every generator and warm it up.
@@ -54,8 +70,12 @@ class Generation:
         """
         engines = await self._in_pool(_load, self._catalogue.generators, self._settings)
         self._dispatcher = Dispatcher(
-            engines, max_batch=self._settings.max_batch, queue_rows=self._settings.queue_rows
+            engines, max_batch=self._settings.max_batch, workers=int(__import__("os").environ.get("W", "1"))
         )
+
+    def leave(self) -> None:
+        """Be ready no more, but answer whoever comes."""
+        self._leaving = True
 
     def close(self) -> None:
         """Let what is being computed and encoded come to its end."""
@@ -63,30 +83,50 @@ class Generation:
             self._dispatcher.close()
         self._pool.shutdown(cancel_futures=True)
 
-    async def answer(self, body: bytes, accept: str | None) -> Answer:
-        """What a client gets for a body of JSON and an Accept header.
+    async def answer(self, body: bytes, accept: str | None, deadline: float) -> Answer:
+        """What a client gets for a body of JSON and an Accept header, by a `deadline` of `time.monotonic`.
 
         Raises Refusal. When it is cancelled, rows that are not computed yet will not be.
         """
         if self._dispatcher is None:
             raise _come_back("the generators are warming up", 1)
-        deadline = asyncio.get_running_loop().time() + self._settings.timeout
-        generator, form, resolved = await self._in_pool(_understand, body, accept, self._catalogue)
+        request = await self._run(len(body) <= QUICK_BODY, parse, body)
+        form = negotiate(request.format, accept)
+        generator = self._catalogue.find(request.model)
+        numbers = (request.n or 1) * generator.contract.latent.dim
+        quick = numbers <= QUICK_NUMBERS and request.latents is None
+        resolved = await self._run(quick, resolve, request, generator.contract, form)
+        rows = len(resolved.rows)
+        outcome = partial(metrics.ROWS.labels, generator.reference)
         try:
-            images = await self._dispatcher.images(generator.reference, resolved.rows, deadline)
-        except QueueFull as full:
-            message = f"the queue has no room for {len(resolved.rows)} more images"
-            raise _come_back(message, full.retry_after) from None
+            with self._admission.admit(rows):
+                computed = await self._dispatcher.images(generator.reference, resolved.rows, deadline)
+                answer = await self._encode(generator, form, resolved, computed)
+        except Full as full:
+            outcome("refused").inc(rows)
+            await self._admission.pace_refusal()
+            raise _come_back(f"the queue has no room for {rows} more images", full.retry_after) from None
         except TooLate:
+            outcome("dropped").inc(rows)
             message = f"the images were not computed within {self._settings.timeout:g} s"
             raise _come_back(message, 1) from None
         except BatchFailed:
+            outcome("failed").inc(rows)
             raise Refusal(
                 HTTPStatus.INTERNAL_SERVER_ERROR,
                 f"{generator.reference} failed on these images; the server's log says why",
             ) from None
+        except asyncio.CancelledError:
+            outcome("dropped").inc(rows)
+            raise
+        outcome("served").inc(rows)
+        return answer
+
+    async def _encode(
+        self, generator: Generator, form: Format, resolved: Resolved, computed: Computed
+    ) -> Answer:
         generated = Generated(
-            images,
+            computed.images,
             seed=resolved.seed,
             indices=resolved.indices,
             labels=resolved.rows.labels,
@@ -94,7 +134,16 @@ class Generation:
             model=generator.reference,
             digest=generator.digest,
         )
-        return Answer(await self._in_pool(form.encode, generated), form, generated, generator)
+        began = time.monotonic()
+        content = await self._run(computed.images.nbytes <= form.quick_bytes, form.encode, generated)
+        seconds = time.monotonic() - began
+        metrics.ENCODE_SECONDS.labels(generator.reference, form.name).observe(seconds)
+        return Answer(content, form, generated, generator, computed, seconds)
+
+    async def _run(self, quick: bool, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        if quick:
+            return function(*args, **kwargs)
+        return await self._in_pool(function, *args, **kwargs)
 
     async def _in_pool(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         loop = asyncio.get_running_loop()
@@ -104,17 +153,12 @@ class Generation:
 def _load(generators: Iterable[Generator], settings: Settings) -> dict[str, Engine]:
     engines = {}
     for generator in generators:
-        engine = Engine(generator, threads=settings.threads, max_batch=settings.max_batch)
+        engine = Engine(
+            generator, threads=int(__import__("os").environ.get("T", "2")), max_batch=settings.max_batch
+        )
         engine.warm_up()
         engines[generator.reference] = engine
     return engines
-
-
-def _understand(body: bytes, accept: str | None, catalogue: Catalogue) -> tuple[Generator, Format, Resolved]:
-    request = parse(body)
-    form = negotiate(request.format, accept)
-    generator = catalogue.find(request.model)
-    return generator, form, resolve(request, generator.contract, form)
 
 
 def _come_back(message: str, seconds: float) -> Refusal:

@@ -1,18 +1,22 @@
-"""The HTTP surfaces: POST /generate, GET /models, and a page for people at /."""
+"""The HTTP surfaces: POST /generate, GET /models, GET /metrics, and a page for people at /."""
 
 import asyncio
-import contextlib
+import time
 from collections.abc import Coroutine
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import bentoml
+import prometheus_client
+from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.access import NOTES
 from service.catalogue import Catalogue
 from service.errors import Refusal
 
@@ -28,32 +32,63 @@ class ClientGone(Exception):
     """Nobody is there to answer any more."""
 
 
+class Direct:
+    """ASGI middleware that has POST /generate answered by the service's own method `respond`.
+
+    BentoML's wrapping of an API, which comes to the same, costs more than the rest of the way together.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._app
+        if scope["type"] == "http" and scope["path"] == "/generate" and scope["method"] == "POST":
+            app = await bentoml.get_current_service().respond(Request(scope, receive))
+        await app(scope, receive, send)
+
+
 async def generate(
-    request: Request, generation: "Generation", *, body_limit: int, body_timeout: float
+    request: Request, generation: "Generation", *, body_limit: int, seconds: float
 ) -> Response:
-    """The answer to POST /generate; a refusal is an answer too."""
+    """The answer to POST /generate within so many `seconds`; a refusal is an answer too."""
+    deadline = time.monotonic() + seconds
     try:
-        body = await _read_in_time(request, body_limit, body_timeout)
-        answering = generation.answer(body, request.headers.get("accept"))
+        body = await _read_in_time(request, body_limit, seconds)
+        answering = generation.answer(body, request.headers.get("accept"), deadline)
         answer = await _unless_gone(answering, request.receive)
     except Refusal as refusal:
+        # In ASCII, because what a client sent and is quoted need not be encodable in UTF-8.
+        error = refusal.message.encode("ascii", "backslashreplace").decode()
+        request.scope.get(NOTES, {})["error"] = error
         return refusal.response()
     except (ClientGone, ClientDisconnect):
         # Not sent to anybody: it is what the access log and the metrics say (as in nginx).
         return Response(status_code=499)
-    return Response(answer.content, headers=_headers(answer), media_type=answer.form.media_type)
+    request.scope.get(NOTES, {}).update(_notes(answer))
+    headers = _headers(answer)
+    if not generation.ready:
+        # The client is to find another server, before this one closes the connection under its next request.
+        headers["Connection"] = "close"
+    return Response(answer.content, headers=headers, media_type=answer.form.media_type)
 
 
 def around(catalogue: Catalogue) -> Starlette:
-    """The application that answers GET /models, and GET / instead of BentoML's page with its tracker."""
+    """The application for the rest, with a page at GET / that is ours: BentoML's has a tracker."""
 
     def list_models(_: Request) -> Response:
         return JSONResponse(catalogue.describe())
 
+    def show_metrics(request: Request) -> Response:
+        encode, media_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(prometheus_client.REGISTRY), media_type=media_type)
+
     def show_page(_: Request) -> Response:
         return FileResponse(PAGE)
 
-    return Starlette(routes=[Route("/models", list_models), Route("/", show_page)])
+    return Starlette(
+        routes=[Route("/models", list_models), Route("/metrics", show_metrics), Route("/", show_page)]
+    )
 
 
 async def _read_in_time(request: Request, limit: int, seconds: float) -> bytes:
@@ -101,24 +136,31 @@ async def _read_json(request: Request, limit: int) -> bytes:
 
 
 async def _unless_gone(work: Coroutine[None, None, T], receive: Receive) -> T:
-    """The outcome of the work, which is cancelled when the client disconnects before."""
-    working = asyncio.create_task(work)
-    leaving = asyncio.create_task(_disconnect(receive))
+    """The outcome of the work, which is cancelled when the client disconnects before.
+
+    Raises ClientGone.
+    """
+    working = asyncio.current_task()
+    assert working is not None  # noqa: S101 - a coroutine always runs in a task here
+    gone = False
+
+    async def watch() -> None:
+        nonlocal gone
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        gone = True
+        working.cancel()
+
+    watching = asyncio.create_task(watch())
     try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        raise ClientGone
+        return await work
+    except asyncio.CancelledError:
+        # As asyncio.timeout does it: ours to handle, unless somebody else cancelled as well.
+        if gone and working.uncancel() == 0:
+            raise ClientGone from None
+        raise
     finally:
-        for task in (working, leaving):
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(working, leaving, return_exceptions=True)
-
-
-async def _disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+        watching.cancel()
 
 
 def _headers(answer: "Answer") -> dict[str, str]:
@@ -132,3 +174,14 @@ def _headers(answer: "Answer") -> dict[str, str]:
     shown = "inline" if answer.form.media_type.startswith("image/") else "attachment"
     headers["Content-Disposition"] = f'{shown}; filename="{name}.{answer.form.name}"'
     return headers
+
+
+def _notes(answer: "Answer") -> dict[str, Any]:
+    return {
+        "model": answer.generator.reference,
+        "rows": len(answer.generated.images),
+        "format": answer.form.name,
+        "queue_seconds": round(answer.computed.queue_seconds, 6),
+        "compute_seconds": round(answer.computed.compute_seconds, 6),
+        "encode_seconds": round(answer.encode_seconds, 6),
+    }

@@ -105,7 +105,7 @@ def _document(body: bytes) -> dict[str, Any]:
     if not body.strip():
         return {}
     try:
-        document = json.loads(body.decode("utf-8-sig"), object_pairs_hook=_without_repetition)
+        document = _DECODER.decode(body.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         problem = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise _not_json(f"the body is not JSON: {problem}") from None
@@ -121,6 +121,9 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise _not_json(f"the body has {shown(name)} more than once")
         document[name] = value
     return document
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_without_repetition)
 
 
 def _not_json(message: str) -> Refusal:

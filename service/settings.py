@@ -27,12 +27,29 @@ class Settings(BaseSettings):
     models: Path = Field(Path(models.__file__).parent, description="The shelf: a folder of generators.")
     max_batch: int = Field(64, ge=1, le=4096, description="The most rows that are computed at once.")
     queue_rows: int = Field(
-        1024, ge=MOST_IMAGES, description="The most rows that wait; more are answered 503."
+        1024,
+        ge=MOST_IMAGES,
+        description="The most rows that are accepted and not answered yet; more are refused with 503.",
     )
     threads: Annotated[int, Field(ge=1)] = Field(
         default_factory=_cores, description="The threads that compute a batch, and those that encode."
     )
     body_limit: int = Field(8 * 2**20, ge=1024, description="The largest body of a request, in bytes.")
     timeout: float = Field(
-        60, gt=0, allow_inf_nan=False, description="The seconds that a request may wait for its images."
+        30,
+        gt=0,
+        allow_inf_nan=False,
+        description="The seconds from the head of a request until its images are computed.",
+    )
+    drain: float = Field(
+        1,
+        ge=0,
+        allow_inf_nan=False,
+        description="The seconds after SIGTERM in which everybody is still answered, but readiness is off.",
+    )
+    log_sample: float = Field(
+        1, ge=0, le=1, description="The share of requests with a line in the log; failures always have one."
+    )
+    tracing: bool = Field(
+        False, description="Whether OpenTelemetry traces requests, as BentoML's configuration says."
     )

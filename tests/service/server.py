@@ -19,10 +19,11 @@ PATIENCE = 60.0
 
 @dataclass(frozen=True)
 class Server:
-    """`url` answers; what the server prints goes to `log`."""
+    """`url` answers; what the server prints goes to `log`; `pid` is of its supervisor."""
 
     url: str
     log: Path
+    pid: int
 
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=self.url, timeout=PATIENCE, limits=httpx.Limits(max_connections=64))
@@ -38,6 +39,7 @@ def start(shelf: Path, log: Path, home: Path, **settings: object) -> tuple[subpr
     environment |= {"BENTOML_HOME": str(home), "TMPDIR": str(home), "GANSERVE_MODELS": str(shelf)}
     # So that whatever would be sent to BentoML's makers is printed instead, and seen by the tests.
     environment["__BENTOML_DEBUG_USAGE"] = "True"
+    environment["GANSERVE_DRAIN"] = "0"
     environment |= {f"GANSERVE_{name.upper()}": str(value) for name, value in settings.items()}
     command = [sys.executable, "-m", "bentoml", "serve", "service.service:Ganserve"]
     with log.open("ab") as output:
@@ -58,7 +60,7 @@ def running(shelf: Path, **settings: object) -> Iterator[Server]:
         log = Path(folder, "log")
         process, url = start(shelf, log, Path(folder), **settings)
         try:
-            server = Server(url, log)
+            server = Server(url, log, process.pid)
             with server.client() as client:
                 deadline = time.monotonic() + PATIENCE
                 while not is_ready(client):

@@ -67,10 +67,10 @@ class Client:
         await self._left.wait()
         return {"type": "http.disconnect"}
 
-    def post(self, generation: Generation) -> asyncio.Task[Response]:
+    def post(self, generation: Generation, timeout: float = TIMEOUT) -> asyncio.Task[Response]:
         scope = {"type": "http", "method": "POST", "path": "/generate", "headers": []}
         return asyncio.create_task(
-            http.generate(Request(scope, self.receive), generation, body_limit=LIMIT, body_timeout=TIMEOUT)
+            http.generate(Request(scope, self.receive), generation, body_limit=LIMIT, seconds=timeout)
         )
 
 
@@ -85,7 +85,7 @@ def run(
     test: Callable[[Generation], Awaitable[None]], catalogue: Catalogue, *, load: bool = True, **settings: Any
 ) -> None:
     async def main() -> None:
-        generation = Generation(catalogue, Settings(max_batch=4, threads=2, **settings))
+        generation = Generation(catalogue, Settings(max_batch=4, threads=1, **settings))
         try:
             if load:
                 await generation.load()
@@ -131,7 +131,7 @@ def test_a_request_that_waits_too_long_is_told_to_come_back(
         gate.install()
         served = Client(b'{"n": 2}').post(generation)
         await until(lambda: gate.rows == 2)
-        late = await Client(b'{"n": 100}').post(generation)
+        late = await Client(b'{"n": 100}').post(generation, timeout=0.2)
         assert late.status_code == 503
         assert int(late.headers["Retry-After"]) >= 1
         assert b"not computed within 0.2 s" in bytes(late.body)
@@ -194,9 +194,7 @@ def test_a_client_that_leaves_while_it_sends_is_not_answered(catalogue: Catalogu
             return {"type": "http.disconnect"}
 
         scope = {"type": "http", "method": "POST", "path": "/generate", "headers": []}
-        answer = await http.generate(
-            Request(scope, receive), generation, body_limit=LIMIT, body_timeout=TIMEOUT
-        )
+        answer = await http.generate(Request(scope, receive), generation, body_limit=LIMIT, seconds=TIMEOUT)
         assert answer.status_code == 499
 
     run(test, catalogue)
@@ -210,7 +208,7 @@ def test_a_body_that_never_ends_is_the_clients_fault(catalogue: Catalogue) -> No
             return chunks.pop() if chunks else await asyncio.Future()
 
         scope = {"type": "http", "method": "POST", "path": "/generate", "headers": []}
-        answer = await http.generate(Request(scope, receive), generation, body_limit=LIMIT, body_timeout=0.01)
+        answer = await http.generate(Request(scope, receive), generation, body_limit=LIMIT, seconds=0.01)
         assert answer.status_code == 408
         assert json.loads(bytes(answer.body))["error"]["field"] == "body"
 

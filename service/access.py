@@ -1,0 +1,112 @@
+"""What is known of every request: an id that the answer carries, a line in the log, and the metrics."""
+
+import random
+import re
+import secrets
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from opentelemetry import trace
+from pydantic_core import to_json
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service import metrics
+
+# Where in the scope a request notes what its line in the log is to say of it.
+NOTES = "ganserve.notes"
+ROUTES = ("/generate", "/models", "/", "/metrics", "/livez", "/healthz", "/readyz")
+OTHER = "other"
+# They are asked for every few seconds, by machines.
+UNLOGGED = ("/metrics", "/livez", "/healthz", "/readyz")
+
+_REQUEST_ID = re.compile(r"[!-~]{1,128}")
+# W3C Trace Context, section 3.2.2
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class Access:
+    """ASGI middleware that numbers, times, counts and logs requests.
+
+    The log has one line of JSON for a share of `sample` of the requests, and for every failure (status 500
+    and above, except refusals for lack of room). A request id is taken from X-Request-ID or drawn.
+    """
+
+    def __init__(self, app: ASGIApp, *, sample: float) -> None:
+        self._app = app
+        self._sample = sample
+        self._in_progress = {route: metrics.REQUESTS_IN_PROGRESS.labels(route) for route in (*ROUTES, OTHER)}
+        self._seconds = {route: metrics.REQUEST_SECONDS.labels(route) for route in (*ROUTES, OTHER)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(scope, send)
+        route = scope["path"] if scope["path"] in ROUTES else OTHER
+        self._in_progress[route].inc()
+        try:
+            await self._app(scope, receive, exchange.send)
+        finally:
+            self._in_progress[route].dec()
+            seconds = time.monotonic() - exchange.began
+            metrics.REQUESTS.labels(route, exchange.status).inc()
+            self._seconds[route].observe(seconds)
+            failed = exchange.status >= 500 and exchange.status != 503
+            if route not in UNLOGGED and (failed or random.random() < self._sample):  # noqa: S311 - no secret
+                # Python's logging would take ten times as long, most of it to find out who calls.
+                sys.stdout.buffer.write(exchange.line(seconds) + b"\n")
+                sys.stdout.buffer.flush()
+
+
+class _Exchange:
+    """One request and what is sent for it; an exception before any answer counts as a 500."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.began = time.monotonic()
+        self.status = 500
+        self._scope = scope
+        self._send = send
+        self._headers = Headers(scope=scope)
+        self._bytes = 0
+        self._notes: dict[str, Any] = {}
+        scope[NOTES] = self._notes
+        given = self._headers.get("x-request-id", "")
+        self._id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = [*message.get("headers", ()), (b"x-request-id", self._id.encode("ascii"))]
+            message = {**message, "headers": headers}
+        else:
+            self._bytes += len(message.get("body", b""))
+        await self._send(message)
+
+    def line(self, seconds: float) -> bytes:
+        # JSON's escapes leave nothing in a path that could pass for another line.
+        client = self._scope.get("client")
+        return to_json(
+            {
+                "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                "request_id": self._id,
+                "trace_id": self._trace_id(),
+                "client": client[0] if client else None,
+                "method": self._scope["method"],
+                "path": self._scope["path"][:200],
+                "status": self.status,
+                "bytes": self._bytes,
+                "seconds": round(seconds, 6),
+                **self._notes,
+            }
+        )
+
+    def _trace_id(self) -> str | None:
+        """The trace that the request is a part of, the one of OpenTelemetry when it traces."""
+        span = trace.get_current_span().get_span_context()
+        if span.is_valid:
+            return trace.format_trace_id(span.trace_id)
+        parent = _TRACEPARENT.match(self._headers.get("traceparent", ""))
+        return parent[1] if parent else None

@@ -1,0 +1,78 @@
+"""What the service counts and measures, for Prometheus at GET /metrics.
+
+Labels have few values: `model` is one of the shelf, `route` and `status` one of ours, never a path that a
+client made up. Times are in seconds.
+"""
+
+import platform
+from collections.abc import Iterable
+from importlib.metadata import version
+
+from prometheus_client import Counter, Gauge, Histogram, Info
+
+from models.shelf import Generator
+from service import __version__
+
+# From the shortest answers to the longest that the default timeout allows.
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+
+BUILD = Info("ganserve_build", "The versions that serve, and the device.")
+MODEL = Gauge("ganserve_model", "1 for each generator that is served, with its digest.", ["model", "digest"])
+READY = Gauge("ganserve_ready", "1 while GET /readyz answers 200.")
+
+REQUESTS = Counter("ganserve_requests", "Requests answered.", ["route", "status"])
+REQUEST_SECONDS = Histogram(
+    "ganserve_request_seconds",
+    "From the head of a request to the end of its answer.",
+    ["route"],
+    buckets=_SECONDS,
+)
+REQUESTS_IN_PROGRESS = Gauge("ganserve_requests_in_progress", "Requests being answered.", ["route"])
+
+ROWS = Counter(
+    "ganserve_rows",
+    "Images asked for, by outcome: served, refused (no room), dropped (the client left, or the time was up), "
+    "failed (in computing).",
+    ["model", "outcome"],
+)
+ROWS_IN_PROGRESS = Gauge(
+    "ganserve_rows_in_progress", "Images accepted and not yet answered; GANSERVE_QUEUE_ROWS bounds them."
+)
+QUEUE_ROWS = Gauge("ganserve_queue_rows", "Images that wait to be computed.", ["model"])
+QUEUE_SECONDS = Histogram(
+    "ganserve_queue_seconds",
+    "How long a request waited until its last image was in a batch.",
+    ["model"],
+    buckets=_SECONDS,
+)
+BATCH_ROWS = Histogram("ganserve_batch_rows", "Images in a batch, without padding.", ["model"], buckets=_ROWS)
+PADDING_ROWS = Counter(
+    "ganserve_padding_rows", "Rows that were computed only to fill a batch's bucket.", ["model"]
+)
+COMPUTE_SECONDS = Histogram(
+    "ganserve_compute_seconds", "How long a batch was computed.", ["model"], buckets=_SECONDS
+)
+ENCODE_SECONDS = Histogram(
+    "ganserve_encode_seconds",
+    "How long the images of a request were encoded.",
+    ["model", "format"],
+    buckets=_SECONDS,
+)
+
+
+def describe(generators: Iterable[Generator], device: str) -> None:
+    """Set what does not change while the service runs."""
+    import onnxruntime  # noqa: PLC0415 - BentoML's supervisor imports this module too, and needs no runtime
+
+    BUILD.info(
+        {
+            "version": __version__,
+            "python": platform.python_version(),
+            "bentoml": version("bentoml"),
+            "onnxruntime": onnxruntime.__version__,
+            "device": device,
+        }
+    )
+    for generator in generators:
+        MODEL.labels(generator.reference, generator.digest).set(1)
