@@ -20,7 +20,7 @@ NOTES = "ganserve.notes"
 ROUTES = ("/generate", "/models", "/", "/metrics", "/livez", "/healthz", "/readyz")
 OTHER = "other"
 # They are asked for every few seconds, by machines.
-UNLOGGED = ("/metrics", "/livez", "/healthz", "/readyz")
+PROBES = ("/metrics", "/livez", "/healthz", "/readyz")
 
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 # W3C Trace Context, section 3.2.2
@@ -55,7 +55,7 @@ class Access:
             metrics.REQUESTS.labels(route, exchange.status).inc()
             self._seconds[route].observe(seconds)
             failed = exchange.status >= 500 and exchange.status != 503
-            if route not in UNLOGGED and (failed or random.random() < self._sample):  # noqa: S311 - no secret
+            if route not in PROBES and (failed or random.random() < self._sample):  # noqa: S311 - no secret
                 # Python's logging would take ten times as long, most of it to find out who calls.
                 sys.stdout.buffer.write(exchange.line(seconds) + b"\n")
                 sys.stdout.buffer.flush()

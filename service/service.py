@@ -18,7 +18,7 @@ from service import http
 from service.access import Access
 from service.errors import EngineError, JsonErrors
 from service.schemas import GenerateRequest
-from service.start import catalogue_of, read_settings
+from service.start import catalogue_of, read_settings, tracing
 
 logger = logging.getLogger("bentoml.service")
 
@@ -60,8 +60,7 @@ class GenerateBody(bentoml.IODescriptor, GenerateRequest):  # type: ignore[misc]
     # any path that a client makes up.
     logging={"access": {"enabled": False}},
     metrics={"enabled": False, "namespace": "bentoml_service"},
-    # OpenTelemetry's spans take twice as long as the rest of the way.
-    tracing={} if settings.tracing else {"excluded_urls": ["."]},
+    tracing=tracing(settings.traces),
 )
 class Ganserve:
     """Images from the generators on the shelf."""

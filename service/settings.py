@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AnyHttpUrl, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 import models
@@ -50,6 +50,6 @@ class Settings(BaseSettings):
     log_sample: float = Field(
         1, ge=0, le=1, description="The share of requests with a line in the log; failures always have one."
     )
-    tracing: bool = Field(
-        False, description="Whether OpenTelemetry traces requests, as BentoML's configuration says."
+    traces: AnyHttpUrl | None = Field(
+        None, description="Where OpenTelemetry's traces go (OTLP), such as http://collector:4318/v1/traces."
     )

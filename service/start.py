@@ -2,11 +2,13 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic import AnyHttpUrl, ValidationError
 
 from models.contract import ContractError
 from models.shelf import Shelf, ShelfError
+from service.access import PROBES
 from service.catalogue import Catalogue
 from service.settings import Settings
 
@@ -33,3 +35,18 @@ def catalogue_of(shelf: Path) -> Catalogue:
             "train and export one or set GANSERVE_MODELS"
         )
     return Catalogue(generators)
+
+
+def tracing(traces: AnyHttpUrl | None) -> dict[str, Any]:
+    """BentoML's configuration that sends traces there, or makes none.
+
+    Spans that nobody gets would take twice as long as the rest of a request's way, hence the exclusion.
+    """
+    if traces is None:
+        return {"excluded_urls": ["."]}
+    return {
+        "exporter_type": "otlp",
+        "sample_rate": 1.0,
+        "excluded_urls": [f"{path}$" for path in PROBES],
+        "otlp": {"protocol": "http", "endpoint": str(traces)},
+    }

@@ -2,12 +2,15 @@
 
 import json
 import re
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import httpx
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 
 from models.shelf import Shelf
@@ -149,3 +152,51 @@ def test_a_sample_of_none_logs_no_request(quiet: Server) -> None:
         assert client.post("/generate", json={"model": "convolutional"}).status_code == 200
         assert client.post("/generate", json={"n": 0}).status_code == 422
     assert not [line for line in quiet.log.read_text().splitlines() if line.startswith("{")]
+
+
+class Collector(HTTPServer):
+    """Takes OpenTelemetry's traces, and keeps the names of the spans with their trace and parent."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Export)
+        self.spans: set[tuple[str, str, str]] = set()
+
+
+class Export(BaseHTTPRequestHandler):
+    server: Collector
+
+    def do_POST(self) -> None:
+        export = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
+        for resource in export.resource_spans:
+            for scope in resource.scope_spans:
+                for span in scope.spans:
+                    self.server.spans.add((span.name, span.trace_id.hex(), span.parent_span_id.hex()))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_traces_go_where_they_are_wanted(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
+    with Collector() as collector:
+        threading.Thread(target=collector.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{collector.server_port}/v1/traces"
+        with running(shelf.root, traces=url) as server, server.client() as client:
+            ids = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01", "X-Request-ID": "traced"}
+            client.post("/generate", json={"model": "convolutional"}, headers=ids)
+            assert line_of(server, "traced")["trace_id"] == TRACE
+            until(lambda: ("POST /generate", TRACE, "00f067aa0ba902b7") in collector.spans)
+            client.post("/generate", json={"n": 0}, headers={"X-Request-ID": "begun"})
+            begun = line_of(server, "begun")["trace_id"]
+            until(lambda: ("POST /generate", begun, "") in collector.spans)
+        collector.shutdown()
+    assert not [name for name, _, _ in collector.spans if "readyz" in name]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
