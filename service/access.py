@@ -1,8 +1,8 @@
 """What is known of every request: an id that the answer carries, a line in the log, and the metrics."""
 
+import asyncio
 import random
 import re
-import secrets
 import sys
 import time
 from datetime import UTC, datetime
@@ -10,7 +10,6 @@ from typing import Any
 
 from opentelemetry import trace
 from pydantic_core import to_json
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import metrics
@@ -22,9 +21,9 @@ OTHER = "other"
 # They are asked for every few seconds, by machines.
 PROBES = ("/metrics", "/livez", "/healthz", "/readyz")
 
-_REQUEST_ID = re.compile(r"[!-~]{1,128}")
+_REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 # W3C Trace Context, section 3.2.2
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class Access:
@@ -37,8 +36,7 @@ class Access:
     def __init__(self, app: ASGIApp, *, sample: float) -> None:
         self._app = app
         self._sample = sample
-        self._in_progress = {route: metrics.REQUESTS_IN_PROGRESS.labels(route) for route in (*ROUTES, OTHER)}
-        self._seconds = {route: metrics.REQUEST_SECONDS.labels(route) for route in (*ROUTES, OTHER)}
+        self._log = _Log()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -46,19 +44,37 @@ class Access:
             return
         exchange = _Exchange(scope, send)
         route = scope["path"] if scope["path"] in ROUTES else OTHER
-        self._in_progress[route].inc()
+        metrics.of(metrics.REQUESTS_IN_PROGRESS, route).inc()
         try:
             await self._app(scope, receive, exchange.send)
         finally:
-            self._in_progress[route].dec()
+            metrics.of(metrics.REQUESTS_IN_PROGRESS, route).dec()
             seconds = time.monotonic() - exchange.began
-            metrics.REQUESTS.labels(route, exchange.status).inc()
-            self._seconds[route].observe(seconds)
+            metrics.of(metrics.REQUESTS, route, exchange.status).inc()
+            metrics.of(metrics.REQUEST_SECONDS, route).observe(seconds)
             failed = exchange.status >= 500 and exchange.status != 503
             if route not in PROBES and (failed or random.random() < self._sample):  # noqa: S311 - no secret
-                # Python's logging would take ten times as long, most of it to find out who calls.
-                sys.stdout.buffer.write(exchange.line(seconds) + b"\n")
-                sys.stdout.buffer.flush()
+                self._log.write(exchange.line(seconds))
+
+
+class _Log:
+    """Writes the lines of one turn of the event loop at once.
+
+    Python's logging would take ten times as long, most of it to find out who calls.
+    """
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+
+    def write(self, line: bytes) -> None:
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._lines.append(line + b"\n")
+
+    def _flush(self) -> None:
+        sys.stdout.buffer.writelines(self._lines)
+        sys.stdout.buffer.flush()
+        self._lines.clear()
 
 
 class _Exchange:
@@ -69,12 +85,13 @@ class _Exchange:
         self.status = 500
         self._scope = scope
         self._send = send
-        self._headers = Headers(scope=scope)
         self._bytes = 0
         self._notes: dict[str, Any] = {}
         scope[NOTES] = self._notes
-        given = self._headers.get("x-request-id", "")
-        self._id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+        headers = dict(scope["headers"])
+        self._parent = headers.get(b"traceparent", b"")
+        given = headers.get(b"x-request-id", b"")
+        self._id = given.decode() if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"  # noqa: S311 - no secret
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -108,5 +125,5 @@ class _Exchange:
         span = trace.get_current_span().get_span_context()
         if span.is_valid:
             return trace.format_trace_id(span.trace_id)
-        parent = _TRACEPARENT.match(self._headers.get("traceparent", ""))
-        return parent[1] if parent else None
+        parent = _TRACEPARENT.match(self._parent)
+        return parent[1].decode() if parent else None

@@ -160,8 +160,8 @@ class Dispatcher:
     def _computed(self, work: _Work, images: Images | None, seconds: float) -> None:
         model = work.batch.generator
         rows = sum(map(len, work.rows))
-        metrics.BATCH_ROWS.labels(model).observe(rows)
-        metrics.COMPUTE_SECONDS.labels(model).observe(seconds)
+        metrics.of(metrics.BATCH_ROWS, model).observe(rows)
+        metrics.of(metrics.COMPUTE_SECONDS, model).observe(seconds)
         first = 0
         for cut in work.batch.cuts:
             after = first + cut.stop - cut.start
@@ -180,7 +180,7 @@ class Dispatcher:
         request.compute_seconds += seconds
         if request.computed < len(request.rows) or request.answer.done():
             return
-        metrics.QUEUE_SECONDS.labels(work.batch.generator).observe(request.queue_seconds)
+        metrics.of(metrics.QUEUE_SECONDS, work.batch.generator).observe(request.queue_seconds)
         pieces = [request.pieces[start] for start in sorted(request.pieces)]
         whole = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
         request.answer.set_result(Computed(whole, request.queue_seconds, request.compute_seconds))

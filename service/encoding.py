@@ -47,6 +47,8 @@ def contact_sheet_shape(n: int, height: int, width: int) -> tuple[int, int]:
 def contact_sheet(images: Images) -> Images:
     """The images at their own size in a near-square grid, the rest white: uint8 [height, width, channels]."""
     n, height, width, channels = images.shape
+    if n == 1:
+        return images[0]
     sheet_height, sheet_width = contact_sheet_shape(n, height, width)
     rows, columns = sheet_height // height, sheet_width // width
     cells = np.full((rows * columns, height, width, channels), 255, np.uint8)

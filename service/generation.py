@@ -97,7 +97,7 @@ class Generation:
         quick = numbers <= QUICK_NUMBERS and request.latents is None
         resolved = await self._run(quick, resolve, request, generator.contract, form)
         rows = len(resolved.rows)
-        outcome = partial(metrics.ROWS.labels, generator.reference)
+        outcome = partial(metrics.of, metrics.ROWS, generator.reference)
         try:
             with self._admission.admit(rows):
                 computed = await self._dispatcher.images(generator.reference, resolved.rows, deadline)
@@ -137,7 +137,7 @@ class Generation:
         began = time.monotonic()
         content = await self._run(computed.images.nbytes <= form.quick_bytes, form.encode, generated)
         seconds = time.monotonic() - began
-        metrics.ENCODE_SECONDS.labels(generator.reference, form.name).observe(seconds)
+        metrics.of(metrics.ENCODE_SECONDS, generator.reference, form.name).observe(seconds)
         return Answer(content, form, generated, generator, computed, seconds)
 
     async def _run(self, quick: bool, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -7,8 +7,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import bentoml
 import prometheus_client
+from bentoml import get_current_service
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -44,7 +44,7 @@ class Direct:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._app
         if scope["type"] == "http" and scope["path"] == "/generate" and scope["method"] == "POST":
-            app = await bentoml.get_current_service().respond(Request(scope, receive))
+            app = await get_current_service().respond(Request(scope, receive))
         await app(scope, receive, send)
 
 

@@ -80,11 +80,9 @@ def parse(body: bytes) -> GenerateRequest:
     """
     document = _document(body)
     for name in document:
-        if name not in GenerateRequest.model_fields:
+        if name not in EXPECTED:
             raise unprocessable(
-                name[:60],
-                f"there is no field {shown(name)}",
-                f"one of {', '.join(GenerateRequest.model_fields)}",
+                name[:60], f"there is no field {shown(name)}", f"one of {', '.join(EXPECTED)}"
             )
     try:
         return GenerateRequest.model_validate(document)

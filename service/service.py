@@ -81,14 +81,14 @@ class Ganserve:
     async def leave_before_stopping(self) -> None:
         # Load balancers are to send nobody here any more before connections are closed.
         loop = asyncio.get_running_loop()
-        stop = signal.getsignal(signal.SIGTERM)
-        assert callable(stop)  # noqa: S101 - uvicorn has set it
+        stop: Any = signal.getsignal(signal.SIGTERM)
 
         def leave() -> None:
             self.generation.leave()
             loop.call_later(settings.drain, stop, signal.SIGTERM, None)
 
-        loop.add_signal_handler(signal.SIGTERM, leave)
+        if callable(stop):  # uvicorn's; it is not there when somebody else runs the application
+            loop.add_signal_handler(signal.SIGTERM, leave)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:
