@@ -91,7 +91,7 @@ class _Exchange:
         headers = dict(scope["headers"])
         self._parent = headers.get(b"traceparent", b"")
         given = headers.get(b"x-request-id", b"")
-        self._id = given.decode() if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"  # noqa: S311 - no secret
+        self._id = given.decode() if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -12,13 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-from math import ceil
 from typing import Protocol
 
 import numpy as np
 
 from service import metrics
-from service.batching import WORTH_SHARING, Batch, Cut, Queue
+from service.batching import Batch, Cut, Queue
 from service.rows import Images, Rows, concatenate
 
 logger = logging.getLogger(__name__)
@@ -83,6 +82,7 @@ class Dispatcher:
         self._changed = threading.Condition()
         self._closing = False
         self._idle = 0
+        self._announcing = False
         for generator in engines:
             metrics.QUEUE_ROWS.labels(generator).set_function(partial(self._waiting, generator))
         self._threads = [
@@ -103,7 +103,11 @@ class Dispatcher:
         with self._changed:
             self._requests[id_] = request
             self._queue.join(id_, generator, len(rows), deadline)
-            self._changed.notify(ceil(len(rows) / WORTH_SHARING))
+        if not self._announcing:
+            # Once for all requests of this turn of the event loop, which so come in one batch: to wake a
+            # thread for each takes as long as many a generator takes for a row.
+            self._announcing = True
+            self._loop.call_soon(self._announce)
         at_deadline = self._loop.call_later(deadline - now, _fail, request, TooLate())
         try:
             return await request.answer
@@ -120,6 +124,11 @@ class Dispatcher:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
+
+    def _announce(self) -> None:
+        self._announcing = False
+        with self._changed:
+            self._changed.notify_all()
 
     def _waiting(self, generator: str) -> int:
         with self._changed:

@@ -48,7 +48,7 @@ def contact_sheet(images: Images) -> Images:
     """The images at their own size in a near-square grid, the rest white: uint8 [height, width, channels]."""
     n, height, width, channels = images.shape
     if n == 1:
-        return images[0]
+        return images.reshape(height, width, channels)
     sheet_height, sheet_width = contact_sheet_shape(n, height, width)
     rows, columns = sheet_height // height, sheet_width // width
     cells = np.full((rows * columns, height, width, channels), 255, np.uint8)

@@ -2,13 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import prometheus_client
-from bentoml import get_current_service
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -33,18 +32,19 @@ class ClientGone(Exception):
 
 
 class Direct:
-    """ASGI middleware that has POST /generate answered by the service's own method `respond`.
+    """ASGI middleware that has POST /generate answered by `respond`.
 
     BentoML's wrapping of an API, which comes to the same, costs more than the rest of the way together.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, respond: Callable[[Request], Awaitable[Response]]) -> None:
         self._app = app
+        self._respond = respond
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         app = self._app
         if scope["type"] == "http" and scope["path"] == "/generate" and scope["method"] == "POST":
-            app = await get_current_service().respond(Request(scope, receive))
+            app = await self._respond(Request(scope, receive))
         await app(scope, receive, send)
 
 

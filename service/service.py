@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import bentoml
+from bentoml import get_current_service
 from bentoml._internal.utils.analytics import usage_stats
 from bentoml.validators import ContentType
 from starlette.requests import Request
@@ -145,4 +146,6 @@ generate.doc = inspect.cleandoc(generate.doc)
 # The first is the outermost.
 Ganserve.add_asgi_middleware(Access, sample=settings.log_sample)  # type: ignore[attr-defined]
 Ganserve.add_asgi_middleware(JsonErrors)  # type: ignore[attr-defined]
-Ganserve.add_asgi_middleware(http.Direct)  # type: ignore[attr-defined]
+Ganserve.add_asgi_middleware(  # type: ignore[attr-defined]
+    http.Direct, respond=lambda request: get_current_service().respond(request)
+)
