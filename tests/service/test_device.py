@@ -1,13 +1,17 @@
 """Which device is chosen, and what is said of one that cannot be had."""
 
 import logging
+from pathlib import Path
 
 import pytest
 
+from service.cuda import tensorrt_settings
 from service.device import choose
 from service.errors import EngineError, in_short
 from service.settings import DeviceName
+from tests.generators import tiny_generator
 from tests.service.devices import without_cuda, without_gpu, without_tensorrt
+from tests.service.generators import convolutional_generator, placed
 
 
 @pytest.fixture
@@ -49,6 +53,28 @@ def test_auto_takes_the_cpu_and_says_why(log: pytest.LogCaptureFixture) -> None:
     assert str(choose("auto", threads=2)) == "the CPU with 2 threads"
     [message] = [record.getMessage() for record in log.records]
     assert message.startswith("Computing on the CPU with 2 threads: GANSERVE_DEVICE is 'auto', and ")
+
+
+def test_tensorrt_keeps_the_engines_of_generators_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two files of one shape would have the same engine, since the provider does not look at weights."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    generators = [placed(tmp_path / str(width), convolutional_generator(width=width)) for width in (24, 32)]
+    folders = [tensorrt_settings(found, 48)["trt_engine_cache_path"] for found in generators]
+    assert len(set(folders)) == 2
+    for folder, generator in zip(folders, generators, strict=True):
+        assert Path(folder).is_dir()
+        assert Path(folder).is_relative_to(tmp_path / "cache" / "ganserve" / "tensorrt")
+        assert Path(folder).name == generator.digest
+
+
+def test_tensorrt_is_told_all_batch_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    told = tensorrt_settings(placed(tmp_path, tiny_generator(truncation="mapping")), 48)
+    assert told["trt_profile_min_shapes"] == "latent:1x8,label:1x3,truncation:1"
+    assert told["trt_profile_opt_shapes"] == "latent:48x8,label:48x3,truncation:48"
+    assert told["trt_profile_max_shapes"] == told["trt_profile_opt_shapes"]
 
 
 # As onnxruntime-gpu 1.31.1 says it with a driver that is too old.
