@@ -5,10 +5,11 @@ that the device never waits for HTTP.
 """
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -18,14 +19,18 @@ import numpy as np
 
 from service import metrics
 from service.batching import Batch, Cut, Queue
+from service.errors import DeviceLost
 from service.rows import Images, Rows, concatenate
 
 logger = logging.getLogger(__name__)
 
 
 class Engine(Protocol):
+    def warm_up(self) -> None:
+        """Make ready to run. Raises EngineError."""
+
     def run(self, rows: Rows) -> Images:
-        """The images of at most a batch of rows: uint8 [n, height, width, channels]."""
+        """The images of at most a batch of rows: uint8 [n, height, width, channels]. Raises DeviceLost."""
 
 
 class TooLate(Exception):
@@ -68,8 +73,8 @@ class _Work:
 class Dispatcher:
     """One device, the generators that share it, and the requests that wait for it.
 
-    `engines` by the name that `images` is called with, each to be run by `workers` threads at once. Lives on
-    the event loop that it is made on.
+    `engines` by the name that `images` is called with, each to be run by `workers` threads at once, from
+    `start` on. Lives on the event loop that it is made on.
     """
 
     def __init__(self, engines: Mapping[str, Engine], *, max_batch: int, workers: int = 1) -> None:
@@ -81,22 +86,40 @@ class Dispatcher:
         # Held for the queue, the requests and `closing`, which both threads look at.
         self._changed = threading.Condition()
         self._closing = False
+        self._lost: DeviceLost | None = None
+        self._warm = self._loop.create_future()
         self._idle = 0
         self._announcing = False
         for generator in engines:
             metrics.QUEUE_ROWS.labels(generator).set_function(partial(self._waiting, generator))
         self._threads = [
-            threading.Thread(target=self._compute_all, name=f"engine-{i}", daemon=True)
-            for i in range(workers)
+            threading.Thread(target=target, name=f"engine-{i}", daemon=True)
+            for i, target in enumerate([self._warm_up, *[self._compute_all] * (workers - 1)])
         ]
-        for thread in self._threads:
+
+    @property
+    def lost(self) -> bool:
+        """Whether the device has failed: then nothing is computed any more."""
+        return self._lost is not None
+
+    async def start(self) -> None:
+        """Warm the engines up, on a thread that runs them: a GPU keeps captured graphs by thread.
+
+        Raises EngineError.
+        """
+        first, *others = self._threads
+        first.start()
+        await self._warm
+        for thread in others:
             thread.start()
 
     async def images(self, generator: str, rows: Rows, deadline: float) -> Computed:
         """The images of the rows. Rows of a cancelled call that wait are dropped.
 
-        `deadline` is a time of `time.monotonic`. Raises TooLate or BatchFailed.
+        `deadline` is a time of `time.monotonic`. Raises TooLate, BatchFailed or DeviceLost.
         """
+        if self._lost:
+            raise self._lost
         now = time.monotonic()
         id_ = next(self._ids)
         request = _Request(rows, now, self._loop.create_future())
@@ -123,7 +146,8 @@ class Dispatcher:
             self._closing = True
             self._changed.notify_all()
         for thread in self._threads:
-            thread.join()
+            if thread.is_alive():
+                thread.join()
 
     def _announce(self) -> None:
         self._announcing = False
@@ -134,11 +158,25 @@ class Dispatcher:
         with self._changed:
             return self._queue.rows(generator)
 
+    def _warm_up(self) -> None:
+        error: Exception | None = None
+        try:
+            for engine in self._engines.values():
+                engine.warm_up()
+        except Exception as failed:  # noqa: BLE001 - it is raised where the start is awaited
+            error = failed
+        self._tell(_settle, self._warm, error)
+        if error is None:
+            self._compute_all()
+
     def _compute_all(self) -> None:
         while work := self._next():
             images: Images | None = None
             try:
                 images = self._engines[work.batch.generator].run(concatenate(work.rows))
+            except DeviceLost as lost:
+                self._lose(lost)
+                return
             except Exception:
                 logger.exception(
                     "%s failed on a batch of %d rows", work.batch.generator, sum(map(len, work.rows))
@@ -147,10 +185,27 @@ class Dispatcher:
                     for cut in work.batch.cuts:
                         self._queue.leave(cut.id)
             seconds = time.monotonic() - work.cut_at
-            try:
-                self._loop.call_soon_threadsafe(self._computed, work, images, seconds)
-            except RuntimeError:  # the loop is closed: nobody waits any more
+            self._tell(self._computed, work, images, seconds)
+
+    def _tell(self, function: Callable[..., None], *args: object) -> None:
+        # When the loop is closed nobody waits any more.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function, *args)
+
+    def _lose(self, lost: DeviceLost) -> None:
+        """Compute no more, and let nobody wait for it."""
+        with self._changed:
+            if self._lost:
                 return
+            self._lost = lost
+            self._closing = True
+            self._changed.notify_all()
+        logger.critical("%s; no more images are made until the service is started again", lost)
+        self._tell(self._fail_all, lost)
+
+    def _fail_all(self, error: Exception) -> None:
+        for request in self._requests.values():
+            _fail(request, error)
 
     def _next(self) -> _Work | None:
         with self._changed:
@@ -193,6 +248,15 @@ class Dispatcher:
         pieces = [request.pieces[start] for start in sorted(request.pieces)]
         whole = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
         request.answer.set_result(Computed(whole, request.queue_seconds, request.compute_seconds))
+
+
+def _settle(warm: asyncio.Future[None], error: Exception | None) -> None:
+    if warm.done():  # nobody waits for it any more
+        return
+    if error:
+        warm.set_exception(error)
+    else:
+        warm.set_result(None)
 
 
 def _fail(request: _Request, error: Exception) -> None:

@@ -1,87 +1,142 @@
-"""Runs one exported generator with ONNX Runtime, so that a row's image never depends on its batch."""
+"""Runs one exported generator on a device, so that a row's image never depends on its batch."""
 
 import logging
-from collections.abc import Iterator
+from math import ceil
 
 import numpy as np
-import numpy.typing as npt
-import onnxruntime
 
 from models.shelf import Generator
 from service import latents
-from service.errors import EngineError
+from service.buckets import bucket_of
+from service.device import Device, Feeds
+from service.errors import DeviceLost, EngineError, in_short
 from service.rows import Images, Rows
 
 logger = logging.getLogger(__name__)
 
+# Rounding that depends on the batch changes few values of an image: so many are compared for each batch size.
+PROBED_VALUES = 2**17
+
 
 class Engine:
-    """A generator on the CPU, computing with `threads` threads at most `max_batch` rows at a time.
+    """A generator on a device, computing at most `max_batch` rows at a time, on one thread.
 
     Raises EngineError, as `warm_up` does.
     """
 
-    def __init__(self, generator: Generator, *, threads: int, max_batch: int) -> None:
+    def __init__(self, generator: Generator, device: Device, *, max_batch: int) -> None:
         self.generator = generator
+        self._device = device
         self._max_batch = max_batch
-        self._rows_per_run = max_batch
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Threads that spin while they wait take the cores from encoding and from HTTP.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = onnxruntime.InferenceSession(
-                generator.path, options, providers=["CPUExecutionProvider"]
-            )
+            self._session = device.open(generator, max_batch)
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors share no other class
-            raise _refusal(generator, "cannot load", error) from None
+            raise self._refusal("cannot load", error) from None
+        self._sizes = self._session.buckets
+        self._known: tuple[Rows, Images] | None = None
 
     def run(self, rows: Rows) -> Images:
-        """The images of at most `max_batch` rows: uint8 [n, height, width, channels]."""
-        if len(rows) <= self._rows_per_run:
-            return self._run(rows)
-        return np.concatenate([self._run(rows[i : i + 1]) for i in range(len(rows))])
+        """The images of at most `max_batch` rows: uint8 [n, height, width, channels]. Raises DeviceLost."""
+        largest = self._sizes[-1] if self._sizes else self._max_batch
+        parts = [rows[start : start + largest] for start in range(0, len(rows), largest)]
+        try:
+            images = [self._compute(part, self.padded(len(part))) for part in parts]
+        except Exception as error:
+            self._check_device(error)
+            raise
+        return images[0] if len(images) == 1 else np.concatenate(images)
+
+    def padded(self, rows: int) -> int:
+        """How many rows the device computes for a batch of at most as many as it takes at once."""
+        return bucket_of(rows, self._sizes) if self._sizes else rows
 
     def warm_up(self) -> None:
-        """Compute a full batch, and the same rows in batches of other sizes.
+        """Compute a full batch, and rows of it in batches of every size that the device prepares for.
 
         Kernels may round differently in a batch of another size or at another place in it. In ONNX Runtime
         1.31 on x86-64 these do: products with weights that the graph computes, means over channels, Softplus.
-        Where the bytes differ the generator runs one row at a time from then on: slower, and always the same.
+        A prepared size that gives other bytes than a full batch is not used. Where nothing agrees the
+        generator runs one row at a time from then on: slower, and always the same.
         """
         rows = self._probe()
         try:
-            together = self._run(rows)
-            apart = np.concatenate([self._run(rows[part]) for part in _pieces(len(rows))])
+            together = self._compute(rows, self._max_batch)
+            self._check_shape(together)
+            self._settle(rows, together)
+            self._known = rows[:1], self._compute(rows[:1], self.padded(1))
+        except EngineError:
+            raise
         except Exception as error:  # noqa: BLE001 - as above
-            raise _refusal(self.generator, "cannot run", error) from None
-        shape = self.generator.contract.image
-        expected = (len(rows), shape.height, shape.width, shape.channels)
-        if together.shape != expected or together.dtype != np.uint8:
-            raise EngineError(
-                f"{self.generator.path}: gives images of {together.dtype} {list(together.shape)}, "
-                f"its contract says uint8 {list(expected)}; export it again"
+            raise self._refusal("cannot run", error) from None
+
+    def _settle(self, rows: Rows, together: Images) -> None:
+        """Keep to the batch sizes in which the rows have the bytes that they have together."""
+        tried = self._sizes or _growing(self._max_batch)
+        agreeing = tuple([size for size in tried if self._agrees(rows, together, size)])
+        turned = self._compute(rows[::-1], self._max_batch)[::-1]
+        if np.array_equal(turned, together) and agreeing == tried:
+            return
+        if np.array_equal(turned, together) and self._sizes and self._max_batch in agreeing:
+            self._sizes = agreeing
+            logger.warning(
+                "%s gives other images in batches of some sizes: it is run in batches of %s rows only.",
+                self.generator.reference,
+                ", ".join(map(str, agreeing)),
             )
-        if not np.array_equal(together, apart):
-            self._rows_per_run = 1
+        else:
+            self._sizes = (1,)
             logger.warning(
                 "%s gives other images in other batches: it is run one row at a time, and slowly. "
                 "Export it with operators that do not round by batch size.",
                 self.generator.reference,
             )
 
-    def _run(self, rows: Rows) -> Images:
+    def _agrees(self, rows: Rows, together: Images, size: int) -> bool:
+        compared = min(self._max_batch, max(size, ceil(PROBED_VALUES / together[0].size)))
+        parts = [slice(start, min(start + size, compared)) for start in range(0, compared, size)]
+        return all(
+            np.array_equal(
+                self._compute(rows[part], size if self._sizes else part.stop - part.start), together[part]
+            )
+            for part in parts
+        )
+
+    def _compute(self, rows: Rows, size: int) -> Images:
+        """The images of the rows, computed in a batch of that size."""
+        return self._session.run(self._feeds(rows, size))[: len(rows)]
+
+    def _feeds(self, rows: Rows, size: int) -> Feeds:
         contract = self.generator.contract
-        feeds: dict[str, npt.NDArray[np.float32]] = {"latent": np.ascontiguousarray(rows.latents)}
+        feeds: Feeds = {"latent": np.zeros((size, contract.latent.dim), np.float32)}
+        feeds["latent"][: len(rows)] = rows.latents
         if rows.labels is not None:
-            feeds["label"] = np.zeros((len(rows), len(contract.classes)), np.float32)
+            feeds["label"] = np.zeros((size, len(contract.classes)), np.float32)
             feeds["label"][np.arange(len(rows)), rows.labels] = 1
         if rows.truncation is not None:
-            feeds["truncation"] = np.ascontiguousarray(rows.truncation)
-        images: Images = self._session.run(["image"], feeds)[0]
-        return images
+            feeds["truncation"] = np.zeros(size, np.float32)
+            feeds["truncation"][: len(rows)] = rows.truncation
+        return feeds
+
+    def _check_shape(self, images: Images) -> None:
+        shape = self.generator.contract.image
+        expected = (self._max_batch, shape.height, shape.width, shape.channels)
+        if images.shape != expected or images.dtype != np.uint8:
+            raise EngineError(
+                f"{self.generator.path}: gives images of {images.dtype} {list(images.shape)}, "
+                f"its contract says uint8 {list(expected)}; export it again"
+            )
+
+    def _check_device(self, error: Exception) -> None:
+        """Raise DeviceLost unless the device still computes what it computed when it was warmed up."""
+        if self._known is None:
+            return
+        rows, images = self._known
+        try:
+            if np.array_equal(self._compute(rows, self.padded(1)), images):
+                return
+        except Exception:  # noqa: BLE001, S110 - what comes now only repeats the first error
+            pass
+        raise DeviceLost(f"{self._device} has failed: {in_short(error)}") from error
 
     def _probe(self) -> Rows:
         contract = self.generator.contract
@@ -92,14 +147,16 @@ class Engine:
             np.ones(self._max_batch, np.float32) if contract.truncation == "mapping" else None,
         )
 
-
-def _pieces(rows: int) -> Iterator[slice]:
-    """The rows cut into pieces of 1, 2, 3, 5, 8, ... rows, so that sizes and places in a batch differ."""
-    start, size, following = 0, 1, 2
-    while start < rows:
-        yield slice(start, start + size)
-        start, size, following = start + size, following, size + following
+    def _refusal(self, what: str, error: Exception) -> EngineError:
+        return EngineError(
+            f"{self.generator.path}: ONNX Runtime {what} it on {self._device}: {in_short(error)}; "
+            f"{self._device.remedy}"
+        )
 
 
-def _refusal(generator: Generator, what: str, error: Exception) -> EngineError:
-    return EngineError(f"{generator.path}: ONNX Runtime {what} it: {' '.join(str(error).split())}")
+def _growing(most: int) -> tuple[int, ...]:
+    """1, 2, 3, 5, 8 and so on, up to `most`: odd and even sizes of every magnitude."""
+    sizes = [1, 2]
+    while sizes[-1] + sizes[-2] <= most:
+        sizes.append(sizes[-1] + sizes[-2])
+    return tuple([size for size in sizes if size <= most])

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from http.client import responses
@@ -50,7 +51,18 @@ def _body(message: str, field: str | None, expected: str | None) -> bytes:
 
 
 class EngineError(Exception):
-    """ONNX Runtime cannot load or run a generator; the message is one line for an operator."""
+    """There is no such device, or it cannot load or run a generator; one line for an operator."""
+
+
+class DeviceLost(Exception):
+    """The device has failed, and computes nothing any more; one line for an operator."""
+
+
+def in_short(error: Exception) -> str:
+    """What ONNX Runtime says, in one line; of a failure of CUDA without the C++ around it."""
+    line = " ".join(str(error).split())
+    failure = re.search(r"CU\w+ failure -?\d+: [^;]*[^; ]", line)
+    return failure[0] if failure else line
 
 
 class JsonErrors:

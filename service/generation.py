@@ -14,10 +14,11 @@ from models.shelf import Generator
 from service import metrics
 from service.admission import Admission, Full
 from service.catalogue import Catalogue
+from service.device import Device, choose
 from service.dispatch import BatchFailed, Computed, Dispatcher, TooLate
 from service.encoding import Format, Generated
 from service.engine import Engine
-from service.errors import Refusal
+from service.errors import DeviceLost, Refusal
 from service.negotiation import negotiate
 from service.resolve import Resolved, resolve
 from service.schemas import parse
@@ -53,25 +54,27 @@ class Generation:
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="encoder")
         self._admission = Admission(settings.queue_rows)
         self._dispatcher: Dispatcher | None = None
+        self._warm = False
         self._leaving = False
-        metrics.describe(catalogue.generators, device="cpu")
         metrics.READY.set_function(lambda: self.ready)
         metrics.ROWS_IN_PROGRESS.set_function(lambda: self._admission.rows)
 
     @property
     def ready(self) -> bool:
         """Whether requests should be sent here."""
-        return self._dispatcher is not None and not self._leaving
+        dispatcher = self._dispatcher
+        return self._warm and not self._leaving and dispatcher is not None and not dispatcher.lost
 
     async def load(self) -> None:
         """Load every generator and warm it up.
 
         Raises EngineError.
         """
-        engines = await self._in_pool(_load, self._catalogue.generators, self._settings)
-        self._dispatcher = Dispatcher(
-            engines, max_batch=self._settings.max_batch, workers=int(__import__("os").environ.get("W", "1"))
-        )
+        device, engines = await self._in_pool(_load, self._catalogue.generators, self._settings)
+        metrics.describe(self._catalogue.generators, device=device.name)
+        self._dispatcher = Dispatcher(engines, max_batch=self._settings.max_batch, workers=device.workers)
+        await self._dispatcher.start()
+        self._warm = True
 
     def leave(self) -> None:
         """Be ready no more, but answer whoever comes."""
@@ -88,7 +91,7 @@ class Generation:
 
         Raises Refusal. When it is cancelled, rows that are not computed yet will not be.
         """
-        if self._dispatcher is None:
+        if self._dispatcher is None or not self._warm:
             raise _come_back("the generators are warming up", 1)
         request = await self._run(len(body) <= QUICK_BODY, parse, body)
         form = negotiate(request.format, accept)
@@ -110,6 +113,9 @@ class Generation:
             outcome("dropped").inc(rows)
             message = f"the images were not computed within {self._settings.timeout:g} s"
             raise _come_back(message, 1) from None
+        except DeviceLost:
+            outcome("failed").inc(rows)
+            raise _come_back("the device that makes the images has failed", 30) from None
         except BatchFailed:
             outcome("failed").inc(rows)
             raise Refusal(
@@ -150,15 +156,12 @@ class Generation:
         return await loop.run_in_executor(self._pool, partial(function, *args, **kwargs))
 
 
-def _load(generators: Iterable[Generator], settings: Settings) -> dict[str, Engine]:
-    engines = {}
-    for generator in generators:
-        engine = Engine(
-            generator, threads=int(__import__("os").environ.get("T", "2")), max_batch=settings.max_batch
-        )
-        engine.warm_up()
-        engines[generator.reference] = engine
-    return engines
+def _load(generators: Iterable[Generator], settings: Settings) -> tuple[Device, dict[str, Engine]]:
+    device = choose(settings.device, settings.threads)
+    return device, {
+        generator.reference: Engine(generator, device, max_batch=settings.max_batch)
+        for generator in generators
+    }
 
 
 def _come_back(message: str, seconds: float) -> Refusal:

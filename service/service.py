@@ -19,7 +19,7 @@ from service import http
 from service.access import Access
 from service.errors import EngineError, JsonErrors
 from service.schemas import GenerateRequest
-from service.start import catalogue_of, read_settings, tracing
+from service.start import catalogue_of, end_when_a_worker_fails, fail, read_settings, tracing
 
 logger = logging.getLogger("bentoml.service")
 
@@ -73,6 +73,11 @@ class Ganserve:
         self.generation = Generation(catalogue, settings)
         self.loading: asyncio.Task[None] | None = None
 
+    @bentoml.on_deployment  # type: ignore[untyped-decorator]
+    @staticmethod
+    def supervise() -> None:
+        end_when_a_worker_fails()
+
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start_loading(self) -> None:
         # In the background, so that the service is alive meanwhile, and says that it is not ready.
@@ -125,19 +130,13 @@ class Ganserve:
             await self.generation.load()
         except EngineError as error:
             logger.critical("ganserve: %s", error)
-            stop_serving()
+            fail(supervised=bentoml.server_context.worker_index is not None)
         except Exception:
             logger.critical("ganserve: the generators cannot be loaded", exc_info=True)
-            stop_serving()
+            fail(supervised=bentoml.server_context.worker_index is not None)
         else:
             references = ", ".join(generator.reference for generator in catalogue.generators)
-            logger.info("Ready on the CPU with %d threads: %s", settings.threads, references)
-
-
-def stop_serving() -> None:
-    """End this worker, and BentoML's supervisor, which would start it again without end."""
-    supervised = bentoml.server_context.worker_index is not None
-    os.kill(os.getppid() if supervised else os.getpid(), signal.SIGTERM)
+            logger.info("Ready: %s", references)
 
 
 # As Markdown, which would take indented text for code.

@@ -1,18 +1,16 @@
 """What an operator may set, in the environment as GANSERVE_<NAME>."""
 
-import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AnyHttpUrl, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 import models
+from service.cores import usable_cores
 from service.limits import MOST_IMAGES
 
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+DeviceName = Literal["auto", "cpu", "cuda", "tensorrt"]
 
 
 class Settings(BaseSettings):
@@ -25,6 +23,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="GANSERVE_", env_ignore_empty=True, frozen=True)
 
     models: Path = Field(Path(models.__file__).parent, description="The shelf: a folder of generators.")
+    device: DeviceName = Field("auto", description="What computes: CUDA where it works, or as named.")
     max_batch: int = Field(64, ge=1, le=4096, description="The most rows that are computed at once.")
     queue_rows: int = Field(
         1024,
@@ -32,7 +31,7 @@ class Settings(BaseSettings):
         description="The most rows that are accepted and not answered yet; more are refused with 503.",
     )
     threads: Annotated[int, Field(ge=1)] = Field(
-        default_factory=_cores, description="The threads that compute a batch, and those that encode."
+        default_factory=usable_cores, description="The threads that compute a batch, and those that encode."
     )
     body_limit: int = Field(8 * 2**20, ge=1024, description="The largest body of a request, in bytes.")
     timeout: float = Field(

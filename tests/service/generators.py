@@ -82,6 +82,20 @@ def batch_dependent_generator(name: str = "fickle") -> onnx.ModelProto:
     return model(tiny_contract(name, latent_dim=16), nodes, initializers)
 
 
+def uneven_generator(name: str = "uneven", *, other_up_to: int) -> onnx.ModelProto:
+    """Every pixel is 1 in batches of at most so many rows, 0 in larger ones."""
+    whole = batch_dependent_generator(name)
+    whole.graph.initializer.append(constant("bound", np.float32(other_up_to + 0.5)))
+    del whole.graph.node[-1]
+    whole.graph.node.extend(
+        [
+            node("Less", ["raw", "bound"], ["small"]),
+            node("Cast", ["small"], ["image"], to=TensorProto.UINT8),
+        ]
+    )
+    return whole
+
+
 def model(
     contract: Contract, nodes: Sequence[NodeProto], initializers: Sequence[TensorProto]
 ) -> onnx.ModelProto:

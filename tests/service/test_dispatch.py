@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from service.dispatch import BatchFailed, Computed, Dispatcher, TooLate
+from service.errors import DeviceLost
 from service.rows import Images, Rows
 
 
@@ -20,6 +21,10 @@ class Gated:
     gate: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     batches: list[list[int]] = field(default_factory=list)
     threads: set[int] = field(default_factory=set)
+    warm_in: list[int] = field(default_factory=list)
+
+    def warm_up(self) -> None:
+        self.warm_in.append(threading.get_ident())
 
     def run(self, rows: Rows) -> Images:
         numbers = rows.latents[:, 0].astype(np.uint8)
@@ -28,6 +33,8 @@ class Gated:
         assert self.gate.acquire(timeout=10)
         if 13 in numbers:
             raise RuntimeError("unlucky")
+        if 99 in numbers:
+            raise DeviceLost("the test's device has failed: out of numbers")
         return numbers.reshape(-1, 1, 1, 1)
 
     def open(self, batches: int = 1000) -> None:
@@ -58,6 +65,7 @@ def run(
     async def main() -> None:
         engine = Gated()
         dispatcher = Dispatcher({"a": engine, "b": engine}, max_batch=max_batch, workers=workers)
+        await dispatcher.start()
         try:
             await test(engine, dispatcher)
         finally:
@@ -211,3 +219,38 @@ def test_it_says_how_long_rows_waited_and_were_computed() -> None:
         assert all(0 <= one.queue_seconds + one.compute_seconds <= whole for one in computed)
 
     run(test)
+
+
+def test_engines_are_warmed_up_by_the_thread_that_runs_them() -> None:
+    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
+        engine.open()
+        await dispatcher.images("a", rows(1), in_a_minute())
+        assert len(engine.warm_in) == 2
+        assert set(engine.warm_in) == engine.threads
+
+    run(test)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_device_that_fails_computes_nothing_more_and_leaves_nobody_waiting(
+    workers: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
+        tasks = []
+        for batch in range(1, workers + 1):
+            tasks.append(asyncio.create_task(dispatcher.images("a", rows(99), in_a_minute())))
+            await until(lambda batch=batch: len(engine.batches) == batch)  # type: ignore[misc]
+        tasks.append(asyncio.create_task(dispatcher.images("b", rows(2), in_a_minute())))
+        await asyncio.sleep(0)
+        assert not dispatcher.lost
+        engine.open()
+        for task in tasks:
+            with pytest.raises(DeviceLost, match="out of numbers"):
+                await task
+        assert dispatcher.lost
+        with pytest.raises(DeviceLost):
+            await dispatcher.images("a", rows(3), in_a_minute())
+        assert engine.batches == [[99]] * workers
+
+    run(test, workers=workers)
+    assert [record.levelname for record in caplog.records] == ["CRITICAL"]

@@ -1,4 +1,4 @@
-"""The engine with real ONNX Runtime sessions."""
+"""The engine with real ONNX Runtime sessions, as they are on the CPU and in buffers as on a GPU."""
 
 from pathlib import Path
 
@@ -8,12 +8,22 @@ import onnxruntime
 import pytest
 
 from models.shelf import Generator
+from service.cpu import Cpu
+from service.device import Device
 from service.engine import Engine
-from service.errors import EngineError
+from service.errors import DeviceLost, EngineError
 from service.latents import classes, latents, words
 from service.rows import Rows
 from tests.generators import tiny_generator
-from tests.service.generators import batch_dependent_generator, convolutional_generator, placed
+from tests.service.devices import BoundCpu, Breakable
+from tests.service.generators import (
+    batch_dependent_generator,
+    convolutional_generator,
+    placed,
+    uneven_generator,
+)
+
+DEVICES = pytest.mark.parametrize("device", [Cpu(1), Cpu(2), BoundCpu()], ids=str)
 
 
 def rows(generator: Generator, n: int, *, start: int = 0) -> Rows:
@@ -26,12 +36,13 @@ def rows(generator: Generator, n: int, *, start: int = 0) -> Rows:
     )
 
 
-def warm_engine(generator: Generator, *, threads: int = 2, max_batch: int = 64) -> Engine:
-    engine = Engine(generator, threads=threads, max_batch=max_batch)
+def warm_engine(generator: Generator, device: Device = Cpu(2), *, max_batch: int = 64) -> Engine:  # noqa: B008
+    engine = Engine(generator, device, max_batch=max_batch)
     engine.warm_up()
     return engine
 
 
+@DEVICES
 @pytest.mark.parametrize(
     "model",
     [
@@ -43,7 +54,9 @@ def warm_engine(generator: Generator, *, threads: int = 2, max_batch: int = 64) 
     ],
     ids=["conditional", "unconditional", "mapping", "unconditional mapping", "convolutional"],
 )
-def test_images_are_those_of_the_exported_graph(model: onnx.ModelProto, tmp_path: Path) -> None:
+def test_images_are_those_of_the_exported_graph(
+    model: onnx.ModelProto, device: Device, tmp_path: Path
+) -> None:
     generator = placed(tmp_path, model)
     asked = rows(generator, 5)
     feeds = {"latent": asked.latents}
@@ -52,14 +65,14 @@ def test_images_are_those_of_the_exported_graph(model: onnx.ModelProto, tmp_path
     if asked.truncation is not None:
         feeds["truncation"] = asked.truncation
     [expected] = onnxruntime.InferenceSession(generator.path).run(None, feeds)
-    assert np.array_equal(warm_engine(generator).run(asked), expected)
+    assert np.array_equal(warm_engine(generator, device).run(asked), expected)
     assert expected.std() > 1
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_a_row_has_the_same_bytes_in_every_batch(threads: int, tmp_path: Path) -> None:
+@DEVICES
+def test_a_row_has_the_same_bytes_in_every_batch(device: Device, tmp_path: Path) -> None:
     generator = placed(tmp_path, convolutional_generator())
-    engine = warm_engine(generator, threads=threads)
+    engine = warm_engine(generator, device)
     asked = rows(generator, 64)
     together = engine.run(asked)
     for size in (1, 2, 3, 7, 16, 33, 63):
@@ -67,11 +80,68 @@ def test_a_row_has_the_same_bytes_in_every_batch(threads: int, tmp_path: Path) -
             assert np.array_equal(engine.run(asked[start : start + size]), together[start : start + size])
 
 
+@DEVICES
 def test_a_convolutional_generator_keeps_its_batches(
+    device: Device, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    warm_engine(placed(tmp_path, convolutional_generator()), device)
+    assert not caplog.records
+
+
+@DEVICES
+def test_images_that_were_handed_out_are_not_overwritten(device: Device, tmp_path: Path) -> None:
+    generator = placed(tmp_path, convolutional_generator())
+    engine = warm_engine(generator, device)
+    first = engine.run(rows(generator, 16))
+    before = first.copy()
+    engine.run(rows(generator, 16, start=100))
+    assert np.array_equal(first, before)
+
+
+def test_prepared_buffers_pad_and_the_cpu_does_not(tmp_path: Path) -> None:
+    generator = placed(tmp_path, convolutional_generator())
+    bound, free = warm_engine(generator, BoundCpu(), max_batch=48), warm_engine(generator, max_batch=48)
+    assert [bound.padded(n) for n in (1, 2, 3, 5, 33, 48)] == [1, 2, 4, 8, 48, 48]
+    assert [free.padded(n) for n in (1, 2, 3, 5, 33, 48)] == [1, 2, 3, 5, 33, 48]
+
+
+def test_prepared_sizes_that_give_other_images_are_not_used(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    warm_engine(placed(tmp_path, convolutional_generator()))
-    assert not caplog.records
+    generator = placed(tmp_path, uneven_generator(other_up_to=4))
+    engine = warm_engine(generator, BoundCpu())
+    assert "uneven:1 gives other images in batches of some sizes: " in caplog.text
+    assert "in batches of 8, 16, 32, 64 rows only" in caplog.text
+    assert [engine.padded(n) for n in (1, 5, 8, 9)] == [8, 8, 8, 16]
+    for n in (1, 3, 9, 64):
+        assert (engine.run(rows(generator, n)) == 0).all()
+        assert len(engine.run(rows(generator, n))) == n
+
+
+def test_the_cpu_does_not_pad_a_generator_that_depends_on_its_batch(tmp_path: Path) -> None:
+    generator = placed(tmp_path, uneven_generator(other_up_to=4))
+    engine = warm_engine(generator)
+    assert (engine.run(rows(generator, 9)) == 1).all()
+
+
+def test_a_batch_that_fails_on_a_device_that_works_is_only_a_failed_batch(tmp_path: Path) -> None:
+    generator = placed(tmp_path, convolutional_generator())
+    device = Breakable()
+    engine = warm_engine(generator, device)
+    device.failures = 1
+    with pytest.raises(RuntimeError, match="unspecified launch failure"):
+        engine.run(rows(generator, 4))
+    assert len(engine.run(rows(generator, 4))) == 4
+
+
+def test_a_batch_that_fails_on_a_device_that_fails_again_is_the_end_of_the_device(tmp_path: Path) -> None:
+    generator = placed(tmp_path, convolutional_generator())
+    device = Breakable()
+    engine = warm_engine(generator, device)
+    device.broken = True
+    message = "^the breakable CPU has failed: CUDA failure 719: unspecified launch failure$"
+    with pytest.raises(DeviceLost, match=message):
+        engine.run(rows(generator, 4))
 
 
 def test_a_generator_that_depends_on_its_batch_is_run_row_by_row(
@@ -88,8 +158,8 @@ def test_a_generator_that_depends_on_its_batch_is_run_row_by_row(
 def test_a_file_that_onnx_runtime_cannot_load_is_refused_in_one_line(tmp_path: Path) -> None:
     generator = placed(tmp_path, tiny_generator())
     generator.path.write_bytes(generator.path.read_bytes()[:-100])
-    with pytest.raises(EngineError, match=r"model.onnx: ONNX Runtime cannot load it: ") as refusal:
-        Engine(generator, threads=1, max_batch=4)
+    with pytest.raises(EngineError, match=r"model.onnx: ONNX Runtime cannot load it on the CPU ") as refusal:
+        Engine(generator, Cpu(1), max_batch=4)
     assert "\n" not in str(refusal.value)
 
 
@@ -101,7 +171,7 @@ def test_a_graph_that_fails_when_it_runs_is_refused_in_one_line(tmp_path: Path) 
     generator = placed(tmp_path, tiny_generator())
     onnx.save(model, path)
     broken = Generator("tiny", 1, path, generator.digest, generator.contract)
-    engine = Engine(broken, threads=1, max_batch=4)
-    with pytest.raises(EngineError, match=r"model.onnx: ONNX Runtime cannot run it: ") as refusal:
+    engine = Engine(broken, Cpu(1), max_batch=4)
+    with pytest.raises(EngineError, match=r"model.onnx: ONNX Runtime cannot run it on the CPU ") as refusal:
         engine.warm_up()
     assert "\n" not in str(refusal.value)

@@ -181,7 +181,7 @@ def test_one_generator_that_does_not_run_keeps_the_service_from_being_ready(tmp_
     shelf.place(unsupported_generator())
 
     async def test(generation: Generation) -> None:
-        with pytest.raises(EngineError, match=r"unsupported/1/model.onnx: ONNX Runtime cannot load it: "):
+        with pytest.raises(EngineError, match=r"unsupported/1/model.onnx: ONNX Runtime cannot load it on "):
             await generation.load()
         assert not generation.ready
 

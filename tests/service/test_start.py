@@ -1,6 +1,5 @@
 """Starts that end in one line, and what a start does not do."""
 
-import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,9 +9,11 @@ import httpx
 import pytest
 
 from models.shelf import Shelf
+from service.cuda import TensorRT, obstacle
 from service.settings import Settings
 from service.start import catalogue_of, read_settings
 from tests.generators import tiny_generator
+from tests.service.devices import without_tensorrt
 from tests.service.generators import unsupported_generator
 from tests.service.server import PATIENCE, ROOT, Server, is_ready, start
 
@@ -37,6 +38,8 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
         "setting": start(folder / "fine", folder / "setting.log", folder, max_batch=0),
         "unsupported": start(folder / "unsupported", folder / "unsupported.log", folder),
     }
+    if obstacle(TensorRT()):
+        starts["tensorrt"] = start(folder / "fine", folder / "tensorrt.log", folder, device="tensorrt")
     return {
         name: Ended(process.wait(PATIENCE), (folder / f"{name}.log").read_text())
         for name, (process, _) in starts.items()
@@ -59,17 +62,28 @@ def test_what_cannot_be_served_ends_the_start_in_one_line(
     assert ended[name].status == 1
 
 
-def test_a_generator_that_does_not_run_ends_the_service(ended: dict[str, Ended]) -> None:
-    [line] = [line for line in ended["unsupported"].output.splitlines() if "ganserve: " in line]
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("unsupported", "unsupported/1/model.onnx: ONNX Runtime cannot load it on the CPU "),
+        pytest.param("tensorrt", "GANSERVE_DEVICE is 'tensorrt', but ", marks=without_tensorrt),
+    ],
+)
+def test_a_device_or_generator_that_does_not_work_ends_the_service(
+    name: str, what: str, ended: dict[str, Ended]
+) -> None:
+    [line] = [line for line in ended[name].output.splitlines() if "ganserve: " in line]
     assert "CRITICAL" in line
-    assert "unsupported/1/model.onnx: ONNX Runtime cannot load it: " in line
-    assert "Traceback" not in ended["unsupported"].output
+    assert what in line
+    assert "Traceback" not in ended[name].output
+    assert ended[name].status == 1
 
 
 def test_a_fine_start_prints_no_warning_and_sends_nothing(server: Server, client: httpx.Client) -> None:
     assert is_ready(client)
     log = server.log.read_text()
-    assert re.search(r"Ready on the CPU with \d+ threads: convolutional:1, grey:2, grey:1\n", log)
+    assert "Ready: convolutional:1, grey:2, grey:1\n" in log
+    assert log.count("Computing on ") == 1
     assert "WARNING" not in log
     assert "Tracking Payload" not in log
 
@@ -130,6 +144,7 @@ def test_a_missing_shelf_is_refused_in_one_line(tmp_path: Path) -> None:
         ("TIMEOUT", "0"),
         ("TIMEOUT", "nan"),
         ("TIMEOUT", "inf"),
+        ("DEVICE", "gpu"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused_in_one_line(

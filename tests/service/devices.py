@@ -1,0 +1,62 @@
+"""Devices for tests: which are here, and the CPU in buffers as a GPU has them, or breaking when told."""
+
+from dataclasses import dataclass, field
+
+import onnxruntime
+import pytest
+
+from models.shelf import Generator
+from service.bound import BoundSession
+from service.buckets import buckets
+from service.cpu import Cpu
+from service.cuda import CUDA, Cuda, TensorRT, obstacle
+from service.device import Feeds, Session
+from service.rows import Images
+
+without_cuda = pytest.mark.skipif(
+    CUDA in onnxruntime.get_available_providers(), reason="this ONNX Runtime has CUDA"
+)
+without_gpu = pytest.mark.skipif(obstacle(Cuda()) is None, reason="CUDA works here")
+without_tensorrt = pytest.mark.skipif(obstacle(TensorRT()) is None, reason="TensorRT works here")
+with_gpu = pytest.mark.skipif(obstacle(Cuda()) is not None, reason="needs a GPU, and onnxruntime-gpu")
+
+
+class BoundCpu:
+    """The CPU in prepared buffers, one set a bucket."""
+
+    name = "cpu"
+    workers = 1
+    remedy = "nothing"
+
+    def __str__(self) -> str:
+        return "the CPU in buffers"
+
+    def open(self, generator: Generator, max_batch: int) -> BoundSession:
+        session = onnxruntime.InferenceSession(generator.path, providers=["CPUExecutionProvider"])
+        return BoundSession(session, generator.contract, buckets(max_batch), "cpu")
+
+
+@dataclass
+class Breakable:
+    """The CPU, until it is `broken`; `failures` runs fail before."""
+
+    broken: bool = False
+    failures: int = 0
+    name: str = "cpu"
+    workers: int = 1
+    remedy: str = "nothing"
+    opened: list[Session] = field(default_factory=list)
+    buckets: None = None
+
+    def __str__(self) -> str:
+        return "the breakable CPU"
+
+    def open(self, generator: Generator, max_batch: int) -> "Breakable":
+        self.opened.append(Cpu(1).open(generator, max_batch))
+        return self
+
+    def run(self, feeds: Feeds) -> Images:
+        if self.broken or self.failures:
+            self.failures = max(0, self.failures - 1)
+            raise RuntimeError("CUDA failure 719: unspecified launch failure ; GPU=0 ; hostname=here")
+        return self.opened[-1].run(feeds)
