@@ -10,6 +10,7 @@ from math import ceil
 from typing import ParamSpec, TypeVar
 
 from models.shelf import Generator
+from service.archive import Buffer
 from service.catalogue import Catalogue
 from service.dispatch import BatchFailed, Dispatcher, QueueFull, TooLate
 from service.encoding import Format, Generated
@@ -26,9 +27,9 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Answer:
-    """Images in the format that was asked for, and the address that gives them again."""
+    """Images in the format that was asked for, in order, and the address that gives them again."""
 
-    content: bytes
+    content: list[Buffer]
     form: Format
     generated: Generated
     generator: Generator

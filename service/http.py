@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -11,8 +11,9 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive
+from starlette.types import Receive, Scope, Send
 
+from service.archive import Buffer
 from service.catalogue import Catalogue
 from service.errors import Refusal
 
@@ -28,6 +29,22 @@ class ClientGone(Exception):
     """Nobody is there to answer any more."""
 
 
+class Buffers(Response):
+    """Bytes that lie in several buffers, sent without being copied into one."""
+
+    def __init__(self, buffers: Sequence[Buffer], *, headers: dict[str, str], media_type: str) -> None:
+        length = str(sum(map(len, buffers)))
+        super().__init__(headers=headers | {"Content-Length": length}, media_type=media_type)
+        self._buffers = buffers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        *others, last = self._buffers
+        for buffer in others:
+            await send({"type": "http.response.body", "body": buffer, "more_body": True})
+        await send({"type": "http.response.body", "body": last})
+
+
 async def generate(
     request: Request, generation: "Generation", *, body_limit: int, body_timeout: float
 ) -> Response:
@@ -41,7 +58,7 @@ async def generate(
     except (ClientGone, ClientDisconnect):
         # Not sent to anybody: it is what the access log and the metrics say (as in nginx).
         return Response(status_code=499)
-    return Response(answer.content, headers=_headers(answer), media_type=answer.form.media_type)
+    return Buffers(answer.content, headers=_headers(answer), media_type=answer.form.media_type)
 
 
 def around(catalogue: Catalogue) -> Starlette:
@@ -130,5 +147,5 @@ def _headers(answer: "Answer") -> dict[str, str]:
         headers |= {"Ganserve-Seed": str(generated.seed), "Ganserve-Index": str(first)}
         name += f"-seed-{generated.seed}-index-{first}"
     shown = "inline" if answer.form.media_type.startswith("image/") else "attachment"
-    headers["Content-Disposition"] = f'{shown}; filename="{name}.{answer.form.name}"'
+    headers["Content-Disposition"] = f'{shown}; filename="{name}.{answer.form.extension}"'
     return headers
