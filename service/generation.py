@@ -13,6 +13,7 @@ from typing import ParamSpec, TypeVar
 from models.shelf import Generator
 from service import metrics
 from service.admission import Admission, Full
+from service.archive import Buffer
 from service.catalogue import Catalogue
 from service.device import Device, choose
 from service.dispatch import BatchFailed, Computed, Dispatcher, TooLate
@@ -35,9 +36,9 @@ QUICK_NUMBERS = 2**13
 
 @dataclass(frozen=True)
 class Answer:
-    """Images in the format that was asked for, the address that gives them again, and where the time went."""
+    """Images in the format that was asked for, in order, the address that gives them again, and the times."""
 
-    content: bytes
+    content: list[Buffer]
     form: Format
     generated: Generated
     generator: Generator

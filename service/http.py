@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.access import NOTES
+from service.archive import Buffer
 from service.catalogue import Catalogue
 from service.errors import Refusal
 
@@ -48,6 +49,22 @@ class Direct:
         await app(scope, receive, send)
 
 
+class Buffers(Response):
+    """Bytes that lie in several buffers, sent without being copied into one."""
+
+    def __init__(self, buffers: Sequence[Buffer], *, headers: dict[str, str], media_type: str) -> None:
+        length = str(sum(map(len, buffers)))
+        super().__init__(headers=headers | {"Content-Length": length}, media_type=media_type)
+        self._buffers = buffers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        *others, last = self._buffers
+        for buffer in others:
+            await send({"type": "http.response.body", "body": buffer, "more_body": True})
+        await send({"type": "http.response.body", "body": last})
+
+
 async def generate(
     request: Request, generation: "Generation", *, body_limit: int, seconds: float
 ) -> Response:
@@ -70,7 +87,7 @@ async def generate(
     if not generation.ready:
         # The client is to find another server, before this one closes the connection under its next request.
         headers["Connection"] = "close"
-    return Response(answer.content, headers=headers, media_type=answer.form.media_type)
+    return Buffers(answer.content, headers=headers, media_type=answer.form.media_type)
 
 
 def around(catalogue: Catalogue) -> Starlette:
@@ -172,7 +189,7 @@ def _headers(answer: "Answer") -> dict[str, str]:
         headers |= {"Ganserve-Seed": str(generated.seed), "Ganserve-Index": str(first)}
         name += f"-seed-{generated.seed}-index-{first}"
     shown = "inline" if answer.form.media_type.startswith("image/") else "attachment"
-    headers["Content-Disposition"] = f'{shown}; filename="{name}.{answer.form.name}"'
+    headers["Content-Disposition"] = f'{shown}; filename="{name}.{answer.form.extension}"'
     return headers
 
 

@@ -20,7 +20,7 @@ def negotiate(wanted: str | None, accept: str | None) -> Format:
     ranges = _parse(accept)
     best = max(FORMATS, key=lambda form: _quality(form.media_type, ranges))
     if _quality(best.media_type, ranges) == 0:
-        offered = ", ".join(form.media_type for form in FORMATS)
+        offered = ", ".join(dict.fromkeys(form.media_type for form in FORMATS))
         raise Refusal(
             HTTPStatus.NOT_ACCEPTABLE,
             f"Accept is {shown(accept)}, which leaves none of the formats that there are",

@@ -13,7 +13,7 @@ from service.resolve import Resolved, resolve
 from service.schemas import GenerateRequest
 from tests.generators import tiny_contract
 
-PNG, WEBP, _, _, _, NPZ = FORMATS
+PNG, WEBP, LOSSLESS_WEBP, *_, NPZ = FORMATS
 CONDITIONAL = tiny_contract(latent_dim=4)
 UNCONDITIONAL = tiny_contract(latent_dim=4, classes=())
 MAPPING = tiny_contract(latent_dim=4, classes=(), truncation="mapping")
@@ -106,8 +106,9 @@ def test_latents_are_taken_as_they_are() -> None:
 def test_a_contact_sheet_has_to_fit_into_its_format(form: Format) -> None:
     huge = tiny_contract(height=1024, width=1024)
     request = GenerateRequest(n=256)
-    if form is WEBP:
-        with pytest.raises(Refusal, match="a webp of 16384 x 16384 pixels, expected at most 16383 a side"):
-            resolve(request, huge, WEBP)
+    if form in {WEBP, LOSSLESS_WEBP}:
+        expected = f"a {form.name} of 16384 x 16384 pixels, expected at most 16383 a side"
+        with pytest.raises(Refusal, match=expected):
+            resolve(request, huge, form)
     else:
         assert len(resolve(request, huge, form).rows) == 256
