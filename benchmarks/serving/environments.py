@@ -1,19 +1,17 @@
 """An environment for each peer, under .venv-bench/, with the versions that peers/<name>.txt pins."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.serving.failures import NotInstalled
+
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".venv-bench"
+OURS = Path(sys.executable).parent
 
 # The backend of PyTriton that runs Python fails to start under some patch releases; under Debian's it works.
 _SYSTEM_PYTHON = Path("/usr/bin/python3.11")
-
-
-class NotInstalled(Exception):
-    """The packages of a peer cannot be had; the message says why, in one line."""
 
 
 def build(name: str) -> Path:
@@ -36,19 +34,20 @@ def build(name: str) -> Path:
 def version(python: Path, package: str) -> str:
     """The version of a package under that Python."""
     code = f"import importlib.metadata as m; print(m.version({package!r}))"
-    return subprocess.run(
-        [python, "-c", code], stdout=subprocess.PIPE, text=True, check=True
-    ).stdout.strip()
+    return subprocess.run([python, "-c", code], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
 def _python(name: str) -> str:
-    if name == "triton":
-        return os.environ.get("TRITON_PYTHON", str(_SYSTEM_PYTHON) if _SYSTEM_PYTHON.exists() else sys.executable)
-    return sys.executable
+    """The interpreter that the environment is made with: ours, where it can be."""
+    if name == "triton" and _SYSTEM_PYTHON.exists():
+        return str(_SYSTEM_PYTHON)
+    return str(Path(sys.executable).resolve())
 
 
 def _run(command: list[str]) -> None:
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         errors = [line for line in done.stdout.splitlines() if line.strip()]
-        raise NotInstalled(f"{' '.join(command[1:4])} failed: {errors[-1] if errors else 'it printed nothing'}")
+        raise NotInstalled(
+            f"{' '.join(command[1:4])} failed: {errors[-1] if errors else 'it printed nothing'}"
+        )

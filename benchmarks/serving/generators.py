@@ -46,7 +46,12 @@ def _put_random(name: str, shelf: Shelf) -> None:
         classes=classes,
         image=ImageShape(height=64, width=64, channels=3),
         training=Training(
-            dataset="none", images_seen=0, architecture="r3gan small", loss="none", seed=0, source_commit="none"
+            dataset="none",
+            images_seen=0,
+            architecture="r3gan small",
+            loss="none",
+            seed=0,
+            source_commit="none",
         ),
         license="Apache-2.0",
         created=datetime(2026, 1, 1, tzinfo=UTC),

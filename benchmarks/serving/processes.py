@@ -12,12 +12,10 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.serving.failures import NotStarted
+
 PATIENCE = 120.0  # seconds for a server to come up
 GRACE = 10.0  # seconds for a server to go down
-
-
-class NotStarted(Exception):
-    """A server did not come up; the message says why, in one line."""
 
 
 class Tree:

@@ -12,13 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from benchmarks.serving.failures import WrongAnswer
+
 Images = npt.NDArray[np.uint8]
 
 BATCH = 64
-
-
-class WrongAnswer(Exception):
-    """A server answers something else than the images that it was asked for; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +94,8 @@ def kserve_body(output: str, inputs: Mapping[str, str], shape: list[int]) -> str
         f'{{"name": "{name}", "shape": {shape}, "datatype": "INT64", "data": [{value}]}}'
         for name, value in inputs.items()
     )
-    return (
-        f'{{"inputs": [{tensors}], "outputs": [{{"name": "{output}", "parameters": {{"binary_data": true}}}}]}}'
-    )
+    outputs = f'{{"name": "{output}", "parameters": {{"binary_data": true}}}}'
+    return f'{{"inputs": [{tensors}], "outputs": [{outputs}]}}'
 
 
 def _kserve(body: bytes, headers: Mapping[str, str]) -> tuple[list[int], bytes]:
