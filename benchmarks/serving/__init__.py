@@ -1,0 +1,1 @@
+"""Ganserve beside its peers under the same load: `make bench`."""
