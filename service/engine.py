@@ -6,7 +6,7 @@ from math import ceil
 import numpy as np
 
 from models.shelf import Generator
-from service import latents
+from service import latents, metrics
 from service.buckets import bucket_of
 from service.device import Device, Feeds
 from service.errors import DeviceLost, EngineError, in_short
@@ -44,6 +44,8 @@ class Engine:
         except Exception as error:
             self._check_device(error)
             raise
+        computed = sum(self.padded(len(part)) for part in parts)
+        metrics.of(metrics.PADDING_ROWS, self.generator.reference).inc(computed - len(rows))
         return images[0] if len(images) == 1 else np.concatenate(images)
 
     def padded(self, rows: int) -> int:

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from prometheus_client import REGISTRY
 
 from models.shelf import Generator
 from service.cpu import Cpu
@@ -103,6 +104,21 @@ def test_prepared_buffers_pad_and_the_cpu_does_not(tmp_path: Path) -> None:
     bound, free = warm_engine(generator, BoundCpu(), max_batch=48), warm_engine(generator, max_batch=48)
     assert [bound.padded(n) for n in (1, 2, 3, 5, 33, 48)] == [1, 2, 4, 8, 48, 48]
     assert [free.padded(n) for n in (1, 2, 3, 5, 33, 48)] == [1, 2, 3, 5, 33, 48]
+
+
+@pytest.mark.parametrize(("device", "padding"), [(BoundCpu(), 3 + 31), (Cpu(1), 0)], ids=str)
+def test_rows_that_only_pad_are_counted(device: Device, padding: int, tmp_path: Path) -> None:
+    generator = placed(tmp_path, convolutional_generator())
+    engine = warm_engine(generator, device)
+
+    def counted() -> float:
+        labels = {"model": generator.reference}
+        return REGISTRY.get_sample_value("ganserve_padding_rows_total", labels) or 0.0
+
+    before = counted()
+    for n in (5, 33):
+        engine.run(rows(generator, n))
+    assert counted() - before == padding
 
 
 def test_prepared_sizes_that_give_other_images_are_not_used(
