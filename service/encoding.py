@@ -118,6 +118,8 @@ def _npz(generated: Generated) -> list[Buffer]:
 
 
 def _npy(array: npt.NDArray[np.generic]) -> tuple[Buffer, Buffer]:
+    if isinstance(array.base, np.ndarray) and array.base.nbytes > 2 * array.nbytes:
+        array = array.copy()  # else a slow client would keep the whole batch in memory
     return _npy_header(array.dtype, array.shape), np.ascontiguousarray(array).data.cast("B")
 
 
@@ -185,5 +187,5 @@ FORMATS = (
     _picture("jpeg", _jpeg, 65500),
     Format("zip", "application/zip", "zip", _zip),
     Format("json", "application/json", "json", _json),
-    Format("npz", "application/x-npz", "npz", _npz, quick_bytes=2**18),
+    Format("npz", "application/x-npz", "npz", _npz, quick_bytes=2**19),
 )

@@ -160,9 +160,19 @@ def test_npz_of_a_part_of_a_batch_holds_that_part() -> None:
 
 
 def test_large_arrays_leave_without_being_copied() -> None:
-    made = replace(generated(2), images=np.zeros((2, 200, 200, 3), np.uint8))
-    buffers = format_called("npz").encode(made)
-    assert any(np.shares_memory(np.frombuffer(buffer, np.uint8), made.images) for buffer in buffers)
+    batch = np.zeros((4, 200, 200, 3), np.uint8)
+    assert shares_memory(batch, of=batch)
+    assert shares_memory(batch[1:], of=batch)
+
+
+def test_a_few_images_of_a_large_batch_do_not_keep_it_in_memory() -> None:
+    batch = np.zeros((9, 200, 200, 3), np.uint8)
+    assert not shares_memory(batch[:2], of=batch)
+
+
+def shares_memory(part: Images, of: Images) -> bool:
+    buffers = format_called("npz").encode(replace(generated(len(part)), images=part))
+    return any(np.shares_memory(np.frombuffer(buffer, np.uint8), of) for buffer in buffers)
 
 
 @pytest.mark.parametrize("name", ["zip", "npz"])

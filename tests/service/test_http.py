@@ -1,6 +1,7 @@
 """From the HTTP surface to the engine: clients that leave, wait too long, or come too early."""
 
 import asyncio
+import io
 import json
 import threading
 from collections.abc import Awaitable, Callable
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
@@ -211,5 +213,26 @@ def test_a_body_that_never_ends_is_the_clients_fault(catalogue: Catalogue) -> No
         answer = await http.generate(Request(scope, receive), generation, body_limit=LIMIT, seconds=0.01)
         assert answer.status_code == 408
         assert json.loads(bytes(answer.body))["error"]["field"] == "body"
+
+    run(test, catalogue)
+
+
+def test_large_arrays_are_sent_in_several_messages_of_the_announced_length(catalogue: Catalogue) -> None:
+    async def test(generation: Generation) -> None:
+        response = await Client(b'{"n": 256, "format": "npz"}').post(generation)
+        messages: list[Message] = []
+
+        async def send(message: Message) -> None:
+            messages.append(message)
+
+        await response({"type": "http"}, asyncio.Future, send)
+        start, *bodies = messages
+        assert len(bodies) > 1
+        assert start["status"] == 200
+        assert [message.get("more_body", False) for message in bodies] == [True] * (len(bodies) - 1) + [False]
+        body = b"".join(message["body"] for message in bodies)
+        assert dict(start["headers"])[b"content-length"] == str(len(body)).encode()
+        with np.load(io.BytesIO(body)) as arrays:
+            assert len(arrays["images"]) == 256
 
     run(test, catalogue)
