@@ -50,6 +50,10 @@ class Queue:
         self._generators: dict[int, str] = {}
         self._rows = 0
 
+    @property
+    def empty(self) -> bool:
+        return not self._rows
+
     def join(self, request: int, generator: str, rows: int, deadline: float) -> None:
         """Put the rows of a request at the back; they are worth computing before `deadline` only."""
         if generator not in self._waiting:

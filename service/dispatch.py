@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
+from queue import Empty, SimpleQueue
 from typing import Protocol
 
 import numpy as np
@@ -70,6 +71,23 @@ class _Work:
     cut_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Join:
+    """A request for the queue."""
+
+    id: int
+    generator: str
+    rows: Rows
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Leave:
+    """A request that is over, however many of its rows wait."""
+
+    id: int
+
+
 class Dispatcher:
     """One device, the generators that share it, and the requests that wait for it.
 
@@ -80,16 +98,20 @@ class Dispatcher:
     def __init__(self, engines: Mapping[str, Engine], *, max_batch: int, workers: int = 1) -> None:
         self._engines = engines
         self._loop = asyncio.get_running_loop()
-        self._queue = Queue(max_batch)
         self._requests: dict[int, _Request] = {}
         self._ids = count()
-        # Held for the queue, the requests and `closing`, which both threads look at.
-        self._changed = threading.Condition()
+        # What this turn of the event loop has for the workers, who take it all at once: to wake one for each
+        # request takes as long as many a generator takes for a row.
+        self._news: list[_Join] = []
+        self._inbox: SimpleQueue[Sequence[_Join | _Leave]] = SimpleQueue()
+        # The workers' own, under a lock that the event loop never waits for while it serves.
+        self._policy = threading.Lock()
+        self._queue = Queue(max_batch)
+        self._rows: dict[int, Rows] = {}
+        self._idle = workers
         self._closing = False
         self._lost: DeviceLost | None = None
         self._warm = self._loop.create_future()
-        self._idle = 0
-        self._announcing = False
         for generator in engines:
             metrics.QUEUE_ROWS.labels(generator).set_function(partial(self._waiting, generator))
         self._threads = [
@@ -122,40 +144,36 @@ class Dispatcher:
             raise self._lost
         now = time.monotonic()
         id_ = next(self._ids)
-        request = _Request(rows, now, self._loop.create_future())
-        with self._changed:
-            self._requests[id_] = request
-            self._queue.join(id_, generator, len(rows), deadline)
-        if not self._announcing:
-            # Once for all requests of this turn of the event loop, which so come in one batch: to wake a
-            # thread for each takes as long as many a generator takes for a row.
-            self._announcing = True
+        request = self._requests[id_] = _Request(rows, now, self._loop.create_future())
+        if not self._news:
             self._loop.call_soon(self._announce)
+        self._news.append(_Join(id_, generator, rows, deadline))
         at_deadline = self._loop.call_later(deadline - now, _fail, request, TooLate())
         try:
             return await request.answer
         finally:
             at_deadline.cancel()
-            with self._changed:
-                del self._requests[id_]
-                self._queue.leave(id_)
+            del self._requests[id_]
+            if request.computed < len(rows):
+                self._announce()
+                self._inbox.put([_Leave(id_)])
 
     def close(self) -> None:
         """Wait for the batches that are being computed, and compute no others."""
-        with self._changed:
-            self._closing = True
-            self._changed.notify_all()
+        self._closing = True
+        for _ in self._threads:
+            self._inbox.put([])
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
 
     def _announce(self) -> None:
-        self._announcing = False
-        with self._changed:
-            self._changed.notify_all()
+        if self._news:
+            self._inbox.put(self._news)
+            self._news = []
 
     def _waiting(self, generator: str) -> int:
-        with self._changed:
+        with self._policy:
             return self._queue.rows(generator)
 
     def _warm_up(self) -> None:
@@ -170,22 +188,59 @@ class Dispatcher:
             self._compute_all()
 
     def _compute_all(self) -> None:
-        while work := self._next():
-            images: Images | None = None
-            try:
-                images = self._engines[work.batch.generator].run(concatenate(work.rows))
-            except DeviceLost as lost:
-                self._lose(lost)
-                return
-            except Exception:
-                logger.exception(
-                    "%s failed on a batch of %d rows", work.batch.generator, sum(map(len, work.rows))
-                )
-                with self._changed:
-                    for cut in work.batch.cuts:
-                        self._queue.leave(cut.id)
-            seconds = time.monotonic() - work.cut_at
-            self._tell(self._computed, work, images, seconds)
+        while not self._closing:
+            work, others = self._next()
+            if work is None:
+                news = self._inbox.get()
+                with self._policy:
+                    self._take_in(news)
+                continue
+            if others:
+                self._inbox.put([])
+            self._compute(work)
+            with self._policy:
+                self._idle += 1
+
+    def _next(self) -> tuple[_Work | None, bool]:
+        """What to compute now, if anything waits, and whether that leaves work for a worker that sleeps."""
+        with self._policy:
+            with contextlib.suppress(Empty):
+                while True:
+                    self._take_in(self._inbox.get_nowait())
+            now = time.monotonic()
+            batch = self._queue.cut(now, self._idle)
+            if batch is None:
+                return None, False
+            self._idle -= 1
+            rows = [self._rows[cut.id][cut.start : cut.stop] for cut in batch.cuts]
+            for cut in batch.cuts:
+                if cut.stop == len(self._rows[cut.id]):
+                    del self._rows[cut.id]
+            return _Work(batch, rows, now), self._idle > 0 and not self._queue.empty
+
+    def _take_in(self, news: Sequence[_Join | _Leave]) -> None:
+        for one in news:
+            if isinstance(one, _Join):
+                self._rows[one.id] = one.rows
+                self._queue.join(one.id, one.generator, len(one.rows), one.deadline)
+            else:
+                self._rows.pop(one.id, None)
+                self._queue.leave(one.id)
+
+    def _compute(self, work: _Work) -> None:
+        images: Images | None = None
+        try:
+            images = self._engines[work.batch.generator].run(concatenate(work.rows))
+        except DeviceLost as lost:
+            self._lose(lost)
+            return
+        except Exception:
+            logger.exception(
+                "%s failed on a batch of %d rows", work.batch.generator, sum(map(len, work.rows))
+            )
+            with self._policy:
+                self._take_in([_Leave(cut.id) for cut in work.batch.cuts])
+        self._tell(self._computed, work, images, time.monotonic() - work.cut_at)
 
     def _tell(self, function: Callable[..., None], *args: object) -> None:
         # When the loop is closed nobody waits any more.
@@ -194,32 +249,19 @@ class Dispatcher:
 
     def _lose(self, lost: DeviceLost) -> None:
         """Compute no more, and let nobody wait for it."""
-        with self._changed:
+        with self._policy:
             if self._lost:
                 return
             self._lost = lost
             self._closing = True
-            self._changed.notify_all()
+        for _ in self._threads:
+            self._inbox.put([])
         logger.critical("%s; no more images are made until the service is started again", lost)
         self._tell(self._fail_all, lost)
 
     def _fail_all(self, error: Exception) -> None:
         for request in self._requests.values():
             _fail(request, error)
-
-    def _next(self) -> _Work | None:
-        with self._changed:
-            self._idle += 1
-            try:
-                while not self._closing:
-                    now = time.monotonic()
-                    if batch := self._queue.cut(now, self._idle):
-                        rows = [self._requests[cut.id].rows[cut.start : cut.stop] for cut in batch.cuts]
-                        return _Work(batch, rows, now)
-                    self._changed.wait()
-                return None
-            finally:
-                self._idle -= 1
 
     def _computed(self, work: _Work, images: Images | None, seconds: float) -> None:
         model = work.batch.generator
