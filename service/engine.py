@@ -75,10 +75,11 @@ class Engine:
         """Keep to the batch sizes in which the rows have the bytes that they have together."""
         tried = self._sizes or _growing(self._max_batch)
         agreeing = tuple([size for size in tried if self._agrees(rows, together, size)])
-        turned = self._compute(rows[::-1], self._max_batch)[::-1]
-        if np.array_equal(turned, together) and agreeing == tried:
+        # Batches of other sizes have the rows at other places, too.
+        if agreeing == tried:
             return
-        if np.array_equal(turned, together) and self._sizes and self._max_batch in agreeing:
+        turned = self._compute(rows[::-1], self._max_batch)[::-1]
+        if self._sizes and self._max_batch in agreeing and np.array_equal(turned, together):
             self._sizes = agreeing
             logger.warning(
                 "%s gives other images in batches of some sizes: it is run in batches of %s rows only.",

@@ -1,12 +1,12 @@
 """The engine with real ONNX Runtime sessions, as they are on the CPU and in buffers as on a GPU."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from prometheus_client import REGISTRY
 
 from models.shelf import Generator
 from service.cpu import Cpu
@@ -24,7 +24,7 @@ from tests.service.generators import (
     uneven_generator,
 )
 
-DEVICES = pytest.mark.parametrize("device", [Cpu(1), Cpu(2), BoundCpu()], ids=str)
+DEVICES = pytest.mark.parametrize("device", [Cpu(1), BoundCpu()], ids=str)
 
 
 def rows(generator: Generator, n: int, *, start: int = 0) -> Rows:
@@ -37,7 +37,7 @@ def rows(generator: Generator, n: int, *, start: int = 0) -> Rows:
     )
 
 
-def warm_engine(generator: Generator, device: Device = Cpu(2), *, max_batch: int = 64) -> Engine:  # noqa: B008
+def warm_engine(generator: Generator, device: Device = Cpu(1), *, max_batch: int = 64) -> Engine:  # noqa: B008
     engine = Engine(generator, device, max_batch=max_batch)
     engine.warm_up()
     return engine
@@ -81,6 +81,18 @@ def test_a_row_has_the_same_bytes_in_every_batch(device: Device, tmp_path: Path)
             assert np.array_equal(engine.run(asked[start : start + size]), together[start : start + size])
 
 
+def test_threads_that_run_at_once_get_their_own_rows(tmp_path: Path) -> None:
+    generator = placed(tmp_path, convolutional_generator())
+    engine = warm_engine(generator)
+    asked = rows(generator, 64)
+    together = engine.run(asked)
+    parts = [slice(start, start + 7) for start in range(57)]
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda part: engine.run(asked[part]), parts))
+    for part, images in zip(parts, answers, strict=True):
+        assert np.array_equal(images, together[part])
+
+
 @DEVICES
 def test_a_convolutional_generator_keeps_its_batches(
     device: Device, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -104,21 +116,6 @@ def test_prepared_buffers_pad_and_the_cpu_does_not(tmp_path: Path) -> None:
     bound, free = warm_engine(generator, BoundCpu(), max_batch=48), warm_engine(generator, max_batch=48)
     assert [bound.padded(n) for n in (1, 2, 3, 5, 33, 48)] == [1, 2, 4, 8, 48, 48]
     assert [free.padded(n) for n in (1, 2, 3, 5, 33, 48)] == [1, 2, 3, 5, 33, 48]
-
-
-@pytest.mark.parametrize(("device", "padding"), [(BoundCpu(), 3 + 31), (Cpu(1), 0)], ids=str)
-def test_rows_that_only_pad_are_counted(device: Device, padding: int, tmp_path: Path) -> None:
-    generator = placed(tmp_path, convolutional_generator())
-    engine = warm_engine(generator, device)
-
-    def counted() -> float:
-        labels = {"model": generator.reference}
-        return REGISTRY.get_sample_value("ganserve_padding_rows_total", labels) or 0.0
-
-    before = counted()
-    for n in (5, 33):
-        engine.run(rows(generator, n))
-    assert counted() - before == padding
 
 
 def test_prepared_sizes_that_give_other_images_are_not_used(
