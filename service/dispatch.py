@@ -9,12 +9,13 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from queue import Empty, SimpleQueue
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from service import metrics
 from service.batching import Batch, Cut, Queue
 from service.errors import DeviceLost
 from service.rows import Images, Rows, concatenate
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +46,10 @@ class BatchFailed(Exception):
 
 
 @dataclass(frozen=True)
-class Computed:
-    """`images` uint8 [n, height, width, channels]; how long they waited, and how long their batches took."""
+class Made(Generic[T]):
+    """What was made of the images; how long they waited, and how long their batches took."""
 
-    images: Images
+    result: T
     queue_seconds: float
     compute_seconds: float
 
@@ -54,8 +57,10 @@ class Computed:
 @dataclass(slots=True)
 class _Request:
     rows: Rows
+    make: Callable[[Images], Any]
+    quick: bool
     joined: float
-    answer: asyncio.Future[Computed]
+    answer: asyncio.Future[Made[Any]]
     pieces: dict[int, Images] = field(default_factory=dict)
     computed: int = 0
     queue_seconds: float = 0.0
@@ -69,6 +74,14 @@ class _Work:
     batch: Batch
     rows: Sequence[Rows]
     cut_at: float
+
+    def parts(self, images: Images) -> Iterator[tuple[Cut, Images]]:
+        """The cuts with their images, of those of the batch."""
+        first = 0
+        for cut in self.batch.cuts:
+            after = first + cut.stop - cut.start
+            yield cut, images[first:after]
+            first = after
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +104,16 @@ class _Leave:
 class Dispatcher:
     """One device, the generators that share it, and the requests that wait for it.
 
-    `engines` by the name that `images` is called with, each to be run by `workers` threads at once, from
-    `start` on. Lives on the event loop that it is made on.
+    `engines` by the name that `make` is called with, each to be run by `workers` threads at once, from
+    `start` on. While the device has other work, what is made of images is made in the `pool`. Lives on the
+    event loop that it is made on.
     """
 
-    def __init__(self, engines: Mapping[str, Engine], *, max_batch: int, workers: int = 1) -> None:
+    def __init__(
+        self, engines: Mapping[str, Engine], pool: ThreadPoolExecutor, *, max_batch: int, workers: int = 1
+    ) -> None:
         self._engines = engines
+        self._pool = pool
         self._loop = asyncio.get_running_loop()
         self._requests: dict[int, _Request] = {}
         self._ids = count()
@@ -135,16 +152,19 @@ class Dispatcher:
         for thread in others:
             thread.start()
 
-    async def images(self, generator: str, rows: Rows, deadline: float) -> Computed:
-        """The images of the rows. Rows of a cancelled call that wait are dropped.
+    async def make(
+        self, generator: str, rows: Rows, deadline: float, make: Callable[[Images], T], *, quick: bool
+    ) -> Made[T]:
+        """What `make` makes of the rows' images. Rows of a cancelled call that wait are dropped.
 
-        `deadline` is a time of `time.monotonic`. Raises TooLate, BatchFailed or DeviceLost.
+        `deadline` is a time of `time.monotonic`. `make` is called in another thread; `quick` says that it takes
+        less time than a hand-over. Raises TooLate, BatchFailed, DeviceLost or what `make` raises.
         """
         if self._lost:
             raise self._lost
         now = time.monotonic()
         id_ = next(self._ids)
-        request = self._requests[id_] = _Request(rows, now, self._loop.create_future())
+        request = self._requests[id_] = _Request(rows, make, quick, now, self._loop.create_future())
         if not self._news:
             self._loop.call_soon(self._announce)
         self._news.append(_Join(id_, generator, rows, deadline))
@@ -240,7 +260,21 @@ class Dispatcher:
             )
             with self._policy:
                 self._take_in([_Leave(cut.id) for cut in work.batch.cuts])
-        self._tell(self._computed, work, images, time.monotonic() - work.cut_at)
+        seconds = time.monotonic() - work.cut_at
+        if images is None or (self._queue.empty and self._inbox.empty()):
+            self._finish(work, images, seconds)
+        else:
+            self._pool.submit(self._finish, work, images, seconds)
+
+    def _finish(self, work: _Work, images: Images | None, seconds: float) -> None:
+        """Make at once what is quickly made of this batch alone, and tell the event loop."""
+        made: dict[int, _Outcome] = {}
+        if images is not None:
+            for cut, part in work.parts(images):
+                request = self._requests.get(cut.id)
+                if request and request.quick and len(part) == len(request.rows):
+                    made[cut.id] = _outcome(request.make, part)
+        self._tell(self._computed, work, images, seconds, made)
 
     def _tell(self, function: Callable[..., None], *args: object) -> None:
         # When the loop is closed nobody waits any more.
@@ -263,33 +297,62 @@ class Dispatcher:
         for request in self._requests.values():
             _fail(request, error)
 
-    def _computed(self, work: _Work, images: Images | None, seconds: float) -> None:
+    def _computed(
+        self, work: _Work, images: Images | None, seconds: float, made: Mapping[int, "_Outcome"]
+    ) -> None:
         model = work.batch.generator
-        rows = sum(map(len, work.rows))
-        metrics.of(metrics.BATCH_ROWS, model).observe(rows)
+        metrics.of(metrics.BATCH_ROWS, model).observe(sum(map(len, work.rows)))
         metrics.of(metrics.COMPUTE_SECONDS, model).observe(seconds)
-        first = 0
-        for cut in work.batch.cuts:
-            after = first + cut.stop - cut.start
-            if request := self._requests.get(cut.id):
-                if images is None:
+        if images is None:
+            for cut in work.batch.cuts:
+                if request := self._requests.get(cut.id):
                     _fail(request, BatchFailed())
-                else:
-                    self._hand_out(request, cut, images[first:after], work, seconds)
-            first = after
-
-    def _hand_out(self, request: _Request, cut: Cut, images: Images, work: _Work, seconds: float) -> None:
-        # Several workers may be done in another order than they began.
-        request.pieces[cut.start] = images
-        request.computed += len(images)
-        request.queue_seconds = max(request.queue_seconds, work.cut_at - request.joined)
-        request.compute_seconds += seconds
-        if request.computed < len(request.rows) or request.answer.done():
             return
-        metrics.of(metrics.QUEUE_SECONDS, work.batch.generator).observe(request.queue_seconds)
-        pieces = [request.pieces[start] for start in sorted(request.pieces)]
-        whole = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-        request.answer.set_result(Computed(whole, request.queue_seconds, request.compute_seconds))
+        for cut, part in work.parts(images):
+            if request := self._requests.get(cut.id):
+                request.computed += len(part)
+                request.queue_seconds = max(request.queue_seconds, work.cut_at - request.joined)
+                request.compute_seconds += seconds
+                if cut.id in made:
+                    self._answer(model, request, made[cut.id])
+                else:
+                    self._collect(model, request, cut.start, part)
+
+    def _collect(self, model: str, request: _Request, start: int, part: Images) -> None:
+        # Several workers may be done in another order than they began.
+        request.pieces[start] = part
+        if request.computed == len(request.rows) and not request.answer.done():
+            pieces = [request.pieces[start] for start in sorted(request.pieces)]
+            making = self._loop.run_in_executor(self._pool, _outcome_of_pieces, request.make, pieces)
+            making.add_done_callback(lambda done: self._answer(model, request, done.result()))
+
+    def _answer(self, model: str, request: _Request, outcome: "_Outcome") -> None:
+        if request.answer.done():
+            return
+        metrics.of(metrics.QUEUE_SECONDS, model).observe(request.queue_seconds)
+        if isinstance(outcome, _Raised):
+            request.answer.set_exception(outcome.error)
+        else:
+            request.answer.set_result(Made(outcome, request.queue_seconds, request.compute_seconds))
+
+
+@dataclass(frozen=True)
+class _Raised:
+    error: Exception
+
+
+_Outcome = Any | _Raised
+
+
+def _outcome(make: Callable[[Images], Any], images: Images) -> _Outcome:
+    try:
+        return make(images)
+    except Exception as error:  # noqa: BLE001 - it is raised where the answer is awaited
+        return _Raised(error)
+
+
+def _outcome_of_pieces(make: Callable[[Images], Any], pieces: Sequence[Images]) -> _Outcome:
+    return _outcome(make, pieces[0] if len(pieces) == 1 else np.concatenate(pieces))
 
 
 def _settle(warm: asyncio.Future[None], error: Exception | None) -> None:

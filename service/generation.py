@@ -16,12 +16,13 @@ from service.admission import Admission, Full
 from service.archive import Buffer
 from service.catalogue import Catalogue
 from service.device import Device, choose
-from service.dispatch import BatchFailed, Computed, Dispatcher, TooLate
+from service.dispatch import BatchFailed, Dispatcher, Made, TooLate
 from service.encoding import Format, Generated
 from service.engine import Engine
 from service.errors import DeviceLost, Refusal
 from service.negotiation import negotiate
 from service.resolve import Resolved, resolve
+from service.rows import Images
 from service.schemas import parse
 from service.settings import Settings
 
@@ -36,13 +37,12 @@ QUICK_NUMBERS = 2**13
 
 @dataclass(frozen=True)
 class Answer:
-    """Images in the format that was asked for, in order, the address that gives them again, and the times."""
+    """Images in the format that was asked for, in order, and the address that gives them again."""
 
     content: list[Buffer]
     form: Format
     generated: Generated
     generator: Generator
-    computed: Computed
     encode_seconds: float
 
 
@@ -73,7 +73,9 @@ class Generation:
         """
         device, engines = await self._in_pool(_load, self._catalogue.generators, self._settings)
         metrics.describe(self._catalogue.generators, device=device.name)
-        self._dispatcher = Dispatcher(engines, max_batch=self._settings.max_batch, workers=device.workers)
+        self._dispatcher = Dispatcher(
+            engines, self._pool, max_batch=self._settings.max_batch, workers=device.workers
+        )
         await self._dispatcher.start()
         self._warm = True
 
@@ -87,7 +89,7 @@ class Generation:
             self._dispatcher.close()
         self._pool.shutdown(cancel_futures=True)
 
-    async def answer(self, body: bytes, accept: str | None, deadline: float) -> Answer:
+    async def answer(self, body: bytes, accept: str | None, deadline: float) -> Made[Answer]:
         """What a client gets for a body of JSON and an Accept header, by a `deadline` of `time.monotonic`.
 
         Raises Refusal. When it is cancelled, rows that are not computed yet will not be.
@@ -101,11 +103,18 @@ class Generation:
         quick = numbers <= QUICK_NUMBERS and request.latents is None
         resolved = await self._run(quick, resolve, request, generator.contract, form)
         rows = len(resolved.rows)
+        shape = generator.contract.image
+        quick = rows * shape.height * shape.width * shape.channels <= form.quick_bytes
         outcome = partial(metrics.of, metrics.ROWS, generator.reference)
         try:
             with self._admission.admit(rows):
-                computed = await self._dispatcher.images(generator.reference, resolved.rows, deadline)
-                answer = await self._encode(generator, form, resolved, computed)
+                made = await self._dispatcher.make(
+                    generator.reference,
+                    resolved.rows,
+                    deadline,
+                    partial(_encode, generator, form, resolved),
+                    quick=quick,
+                )
         except Full as full:
             outcome("refused").inc(rows)
             await self._admission.pace_refusal()
@@ -127,25 +136,8 @@ class Generation:
             outcome("dropped").inc(rows)
             raise
         outcome("served").inc(rows)
-        return answer
-
-    async def _encode(
-        self, generator: Generator, form: Format, resolved: Resolved, computed: Computed
-    ) -> Answer:
-        generated = Generated(
-            computed.images,
-            seed=resolved.seed,
-            indices=resolved.indices,
-            labels=resolved.rows.labels,
-            classes=generator.contract.classes,
-            model=generator.reference,
-            digest=generator.digest,
-        )
-        began = time.monotonic()
-        content = await self._run(computed.images.nbytes <= form.quick_bytes, form.encode, generated)
-        seconds = time.monotonic() - began
-        metrics.of(metrics.ENCODE_SECONDS, generator.reference, form.name).observe(seconds)
-        return Answer(content, form, generated, generator, computed, seconds)
+        metrics.of(metrics.ENCODE_SECONDS, generator.reference, form.name).observe(made.result.encode_seconds)
+        return made
 
     async def _run(self, quick: bool, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         if quick:
@@ -155,6 +147,21 @@ class Generation:
     async def _in_pool(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, partial(function, *args, **kwargs))
+
+
+def _encode(generator: Generator, form: Format, resolved: Resolved, images: Images) -> Answer:
+    generated = Generated(
+        images,
+        seed=resolved.seed,
+        indices=resolved.indices,
+        labels=resolved.rows.labels,
+        classes=generator.contract.classes,
+        model=generator.reference,
+        digest=generator.digest,
+    )
+    began = time.monotonic()
+    content = form.encode(generated)
+    return Answer(content, form, generated, generator, time.monotonic() - began)
 
 
 def _load(generators: Iterable[Generator], settings: Settings) -> tuple[Device, dict[str, Engine]]:

@@ -21,6 +21,7 @@ from service.catalogue import Catalogue
 from service.errors import Refusal
 
 if TYPE_CHECKING:
+    from service.dispatch import Made
     from service.generation import Answer, Generation
 
 T = TypeVar("T")
@@ -73,7 +74,7 @@ async def generate(
     try:
         body = await _read_in_time(request, body_limit, seconds)
         answering = generation.answer(body, request.headers.get("accept"), deadline)
-        answer = await _unless_gone(answering, request.receive)
+        made = await _unless_gone(answering, request.receive)
     except Refusal as refusal:
         # In ASCII, because what a client sent and is quoted need not be encodable in UTF-8.
         error = refusal.message.encode("ascii", "backslashreplace").decode()
@@ -82,7 +83,8 @@ async def generate(
     except (ClientGone, ClientDisconnect):
         # Not sent to anybody: it is what the access log and the metrics say (as in nginx).
         return Response(status_code=499)
-    request.scope.get(NOTES, {}).update(_notes(answer))
+    request.scope.get(NOTES, {}).update(_notes(made))
+    answer = made.result
     headers = _headers(answer)
     if not generation.ready:
         # The client is to find another server, before this one closes the connection under its next request.
@@ -193,12 +195,13 @@ def _headers(answer: "Answer") -> dict[str, str]:
     return headers
 
 
-def _notes(answer: "Answer") -> dict[str, Any]:
+def _notes(made: "Made[Answer]") -> dict[str, Any]:
+    answer = made.result
     return {
         "model": answer.generator.reference,
         "rows": len(answer.generated.images),
         "format": answer.form.name,
-        "queue_seconds": round(answer.computed.queue_seconds, 6),
-        "compute_seconds": round(answer.computed.compute_seconds, 6),
+        "queue_seconds": round(made.queue_seconds, 6),
+        "compute_seconds": round(made.compute_seconds, 6),
         "encode_seconds": round(answer.encode_seconds, 6),
     }

@@ -24,6 +24,9 @@ from service.start import catalogue_of, end_when_a_worker_fails, fail, read_sett
 
 logger = logging.getLogger("bentoml.service")
 
+# Nobody reads uvicorn's access log, which it would make up all the same while a handler could.
+logging.getLogger("uvicorn.access").propagate = False
+
 # No usage statistics for BentoML's makers, unless who runs us says otherwise. `bentoml serve` asks before
 # it imports us, and remembers the answer.
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")

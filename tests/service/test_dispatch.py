@@ -4,12 +4,13 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
-from service.dispatch import BatchFailed, Computed, Dispatcher, TooLate
+from service.dispatch import BatchFailed, Dispatcher, Made, TooLate
 from service.errors import DeviceLost
 from service.rows import Images, Rows
 
@@ -45,8 +46,12 @@ def rows(*numbers: int) -> Rows:
     return Rows(np.array(numbers, np.float32).reshape(-1, 1))
 
 
-def numbers(computed: Computed) -> list[int]:
-    return [int(number) for number in computed.images[:, 0, 0, 0]]
+def numbers(made: Made[Images]) -> list[int]:
+    return [int(number) for number in made.result[:, 0, 0, 0]]
+
+
+async def images(dispatcher: Dispatcher, generator: str, rows: Rows, deadline: float) -> Made[Images]:
+    return await dispatcher.make(generator, rows, deadline, lambda images: images, quick=True)
 
 
 def in_a_minute() -> float:
@@ -64,7 +69,8 @@ def run(
 ) -> None:
     async def main() -> None:
         engine = Gated()
-        dispatcher = Dispatcher({"a": engine, "b": engine}, max_batch=max_batch, workers=workers)
+        pool = ThreadPoolExecutor(2, thread_name_prefix="pool")
+        dispatcher = Dispatcher({"a": engine, "b": engine}, pool, max_batch=max_batch, workers=workers)
         await dispatcher.start()
         try:
             await test(engine, dispatcher)
@@ -79,7 +85,7 @@ def test_requests_get_their_own_rows() -> None:
     async def test(engine: Gated, dispatcher: Dispatcher) -> None:
         engine.open()
         asked = [range(1), range(10, 13), range(100, 111), range(50, 52)]
-        answers = await asyncio.gather(*(dispatcher.images("a", rows(*ask), in_a_minute()) for ask in asked))
+        answers = await asyncio.gather(*(images(dispatcher, "a", rows(*ask), in_a_minute()) for ask in asked))
         assert [numbers(answer) for answer in answers] == [list(ask) for ask in asked]
 
     run(test)
@@ -87,9 +93,9 @@ def test_requests_get_their_own_rows() -> None:
 
 def test_rows_that_come_while_the_device_is_busy_make_the_next_batch() -> None:
     async def test(engine: Gated, dispatcher: Dispatcher) -> None:
-        first = asyncio.create_task(dispatcher.images("a", rows(1), in_a_minute()))
+        first = asyncio.create_task(images(dispatcher, "a", rows(1), in_a_minute()))
         await until(lambda: engine.batches == [[1]])
-        others = [asyncio.create_task(dispatcher.images("a", rows(i), in_a_minute())) for i in (2, 3, 4)]
+        others = [asyncio.create_task(images(dispatcher, "a", rows(i), in_a_minute())) for i in (2, 3, 4)]
         await asyncio.sleep(0)
         engine.open()
         await asyncio.gather(first, *others)
@@ -100,7 +106,7 @@ def test_rows_that_come_while_the_device_is_busy_make_the_next_batch() -> None:
 
 def test_the_event_loop_stays_free_while_the_device_computes() -> None:
     async def test(engine: Gated, dispatcher: Dispatcher) -> None:
-        task = asyncio.create_task(dispatcher.images("a", rows(1), in_a_minute()))
+        task = asyncio.create_task(images(dispatcher, "a", rows(1), in_a_minute()))
         await until(lambda: len(engine.batches) == 1)
         engine.open()
         await task
@@ -112,14 +118,14 @@ def test_the_event_loop_stays_free_while_the_device_computes() -> None:
 
 def test_rows_of_a_cancelled_request_are_not_computed() -> None:
     async def test(engine: Gated, dispatcher: Dispatcher) -> None:
-        busy = asyncio.create_task(dispatcher.images("a", rows(1), in_a_minute()))
+        busy = asyncio.create_task(images(dispatcher, "a", rows(1), in_a_minute()))
         await until(lambda: len(engine.batches) == 1)
-        leaver = asyncio.create_task(dispatcher.images("a", rows(*range(20, 40)), in_a_minute()))
+        leaver = asyncio.create_task(images(dispatcher, "a", rows(*range(20, 40)), in_a_minute()))
         await asyncio.sleep(0)
         leaver.cancel()
         with pytest.raises(asyncio.CancelledError):
             await leaver
-        stayer = asyncio.create_task(dispatcher.images("a", rows(*range(60, 80)), in_a_minute()))
+        stayer = asyncio.create_task(images(dispatcher, "a", rows(*range(60, 80)), in_a_minute()))
         engine.open()
         assert numbers(await stayer) == list(range(60, 80))
         await busy
@@ -130,12 +136,12 @@ def test_rows_of_a_cancelled_request_are_not_computed() -> None:
 
 def test_a_request_cancelled_while_it_is_computed_harms_nobody() -> None:
     async def test(engine: Gated, dispatcher: Dispatcher) -> None:
-        leaver = asyncio.create_task(dispatcher.images("a", rows(1, 2, 3, 4, 5), in_a_minute()))
+        leaver = asyncio.create_task(images(dispatcher, "a", rows(1, 2, 3, 4, 5), in_a_minute()))
         await until(lambda: len(engine.batches) == 1)
         leaver.cancel()
         with pytest.raises(asyncio.CancelledError):
             await leaver
-        stayer = asyncio.create_task(dispatcher.images("a", rows(7), in_a_minute()))
+        stayer = asyncio.create_task(images(dispatcher, "a", rows(7), in_a_minute()))
         engine.open()
         assert numbers(await stayer) == [7]
         assert engine.batches == [[1, 2, 3, 4], [7]]
@@ -145,10 +151,10 @@ def test_a_request_cancelled_while_it_is_computed_harms_nobody() -> None:
 
 def test_a_deadline_that_passes_while_waiting_ends_the_request_at_once() -> None:
     async def test(engine: Gated, dispatcher: Dispatcher) -> None:
-        busy = asyncio.create_task(dispatcher.images("a", rows(1), in_a_minute()))
+        busy = asyncio.create_task(images(dispatcher, "a", rows(1), in_a_minute()))
         await until(lambda: len(engine.batches) == 1)
         with pytest.raises(TooLate):
-            await dispatcher.images("a", rows(2), time.monotonic() + 0.01)
+            await images(dispatcher, "a", rows(2), time.monotonic() + 0.01)
         engine.open()
         await busy
         assert engine.batches == [[1]]
@@ -158,15 +164,15 @@ def test_a_deadline_that_passes_while_waiting_ends_the_request_at_once() -> None
 
 def test_a_failing_batch_fails_its_own_rows_only(caplog: pytest.LogCaptureFixture) -> None:
     async def test(engine: Gated, dispatcher: Dispatcher) -> None:
-        busy = asyncio.create_task(dispatcher.images("a", rows(1), in_a_minute()))
+        busy = asyncio.create_task(images(dispatcher, "a", rows(1), in_a_minute()))
         await until(lambda: len(engine.batches) == 1)
         # The second batch holds all of the first unlucky request and the begin of the second.
         doomed = [
-            asyncio.create_task(dispatcher.images("a", rows(13), in_a_minute())),
-            asyncio.create_task(dispatcher.images("a", rows(*range(20, 30)), in_a_minute())),
+            asyncio.create_task(images(dispatcher, "a", rows(13), in_a_minute())),
+            asyncio.create_task(images(dispatcher, "a", rows(*range(20, 30)), in_a_minute())),
         ]
         await asyncio.sleep(0)
-        spared = asyncio.create_task(dispatcher.images("b", rows(5), in_a_minute()))
+        spared = asyncio.create_task(images(dispatcher, "b", rows(5), in_a_minute()))
         await asyncio.sleep(0)
         engine.open()
         for task in doomed:
@@ -174,7 +180,7 @@ def test_a_failing_batch_fails_its_own_rows_only(caplog: pytest.LogCaptureFixtur
                 await task
         assert numbers(await busy) == [1]
         assert numbers(await spared) == [5]
-        assert numbers(await dispatcher.images("a", rows(6), in_a_minute())) == [6]
+        assert numbers(await images(dispatcher, "a", rows(6), in_a_minute())) == [6]
         assert sum(len(batch) for batch in engine.batches) == 1 + 4 + 1 + 1
 
     run(test)
@@ -183,7 +189,7 @@ def test_a_failing_batch_fails_its_own_rows_only(caplog: pytest.LogCaptureFixtur
 
 def test_two_workers_share_a_request_and_its_images_keep_their_order() -> None:
     async def test(engine: Gated, dispatcher: Dispatcher) -> None:
-        large = asyncio.create_task(dispatcher.images("a", rows(*range(20, 36)), in_a_minute()))
+        large = asyncio.create_task(images(dispatcher, "a", rows(*range(20, 36)), in_a_minute()))
         await until(lambda: len(engine.batches) == 2)
         assert sorted(engine.batches) == [list(range(20, 28)), list(range(28, 36))]
         assert len(engine.threads) == 2
@@ -196,7 +202,7 @@ def test_two_workers_share_a_request_and_its_images_keep_their_order() -> None:
 def test_images_keep_their_order_when_a_later_batch_is_done_first() -> None:
     async def test(engine: Gated, dispatcher: Dispatcher) -> None:
         asked = [list(range(14 + i, 14 + i + 40)) for i in range(5)]
-        tasks = [asyncio.create_task(dispatcher.images("a", rows(*ask), in_a_minute())) for ask in asked]
+        tasks = [asyncio.create_task(images(dispatcher, "a", rows(*ask), in_a_minute())) for ask in asked]
         engine.open()
         assert [numbers(await task) for task in tasks] == asked
         assert len(engine.threads) > 1
@@ -207,9 +213,9 @@ def test_images_keep_their_order_when_a_later_batch_is_done_first() -> None:
 def test_it_says_how_long_rows_waited_and_were_computed() -> None:
     async def test(engine: Gated, dispatcher: Dispatcher) -> None:
         began = time.monotonic()
-        first = asyncio.create_task(dispatcher.images("a", rows(1), in_a_minute()))
+        first = asyncio.create_task(images(dispatcher, "a", rows(1), in_a_minute()))
         await until(lambda: len(engine.batches) == 1)
-        second = asyncio.create_task(dispatcher.images("a", rows(2), in_a_minute()))
+        second = asyncio.create_task(images(dispatcher, "a", rows(2), in_a_minute()))
         await asyncio.sleep(0.05)
         engine.open()
         computed = [await first, await second]
@@ -224,7 +230,7 @@ def test_it_says_how_long_rows_waited_and_were_computed() -> None:
 def test_engines_are_warmed_up_by_the_thread_that_runs_them() -> None:
     async def test(engine: Gated, dispatcher: Dispatcher) -> None:
         engine.open()
-        await dispatcher.images("a", rows(1), in_a_minute())
+        await images(dispatcher, "a", rows(1), in_a_minute())
         assert len(engine.warm_in) == 2
         assert set(engine.warm_in) == engine.threads
 
@@ -238,9 +244,9 @@ def test_a_device_that_fails_computes_nothing_more_and_leaves_nobody_waiting(
     async def test(engine: Gated, dispatcher: Dispatcher) -> None:
         tasks = []
         for batch in range(1, workers + 1):
-            tasks.append(asyncio.create_task(dispatcher.images("a", rows(99), in_a_minute())))
+            tasks.append(asyncio.create_task(images(dispatcher, "a", rows(99), in_a_minute())))
             await until(lambda batch=batch: len(engine.batches) == batch)  # type: ignore[misc]
-        tasks.append(asyncio.create_task(dispatcher.images("b", rows(2), in_a_minute())))
+        tasks.append(asyncio.create_task(images(dispatcher, "b", rows(2), in_a_minute())))
         await asyncio.sleep(0)
         assert not dispatcher.lost
         engine.open()
@@ -249,8 +255,67 @@ def test_a_device_that_fails_computes_nothing_more_and_leaves_nobody_waiting(
                 await task
         assert dispatcher.lost
         with pytest.raises(DeviceLost):
-            await dispatcher.images("a", rows(3), in_a_minute())
+            await images(dispatcher, "a", rows(3), in_a_minute())
         assert engine.batches == [[99]] * workers
 
     run(test, workers=workers)
     assert [record.levelname for record in caplog.records] == ["CRITICAL"]
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_what_is_made_of_images_is_made_off_the_event_loop(quick: bool) -> None:
+    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
+        engine.open()
+        asked = [range(1), range(10, 13), range(100, 111)]
+        threads = set()
+
+        def total(images: Images) -> int:
+            threads.add(threading.get_ident())
+            return int(images.sum())
+
+        made = await asyncio.gather(
+            *(dispatcher.make("a", rows(*ask), in_a_minute(), total, quick=quick) for ask in asked)
+        )
+        assert [one.result for one in made] == [sum(ask) for ask in asked]
+        assert threading.get_ident() not in threads
+
+    run(test)
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_what_cannot_be_made_fails_its_own_request_only(quick: bool) -> None:
+    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
+        def unlucky(images: Images) -> float:
+            return len(images) / 0
+
+        failing = asyncio.create_task(dispatcher.make("a", rows(1), in_a_minute(), unlucky, quick=quick))
+        fine = asyncio.create_task(images(dispatcher, "a", rows(2), in_a_minute()))
+        engine.open()
+        with pytest.raises(ZeroDivisionError):
+            await failing
+        assert numbers(await fine) == [2]
+
+    run(test)
+
+
+def test_the_device_goes_on_while_something_is_made() -> None:
+    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
+        making = threading.Event()
+
+        def slowly(images: Images) -> Images:
+            assert making.wait(10)
+            return images
+
+        first = asyncio.create_task(dispatcher.make("a", rows(1), in_a_minute(), slowly, quick=True))
+        await until(lambda: len(engine.batches) == 1)
+        second = asyncio.create_task(images(dispatcher, "a", rows(2), in_a_minute()))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        engine.open()
+        await until(lambda: len(engine.batches) == 2)
+        assert not first.done()
+        making.set()
+        assert numbers(await first) == [1]
+        assert numbers(await second) == [2]
+
+    run(test)
