@@ -157,8 +157,8 @@ class Dispatcher:
     ) -> Made[T]:
         """What `make` makes of the rows' images. Rows of a cancelled call that wait are dropped.
 
-        `deadline` is a time of `time.monotonic`. `make` is called in another thread; `quick` says that it takes
-        less time than a hand-over. Raises TooLate, BatchFailed, DeviceLost or what `make` raises.
+        `deadline` is a time of `time.monotonic`. `make` is called in another thread; `quick` says that it
+        takes less time than a hand-over. Raises TooLate, BatchFailed, DeviceLost or what `make` raises.
         """
         if self._lost:
             raise self._lost
