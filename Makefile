@@ -7,12 +7,13 @@ RUNTIME := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help serve test free-port
+.PHONY: help serve test bench bench-memory free-port
 
 help:
 	@echo 'make serve    serve the generators in models/ on port 3000, or on PORT=...'
 	@echo 'make test     check and test everything'
-	@echo 'Both install what they need into .venv, with python3 or with PYTHON=...'
+	@echo 'make bench    measure the service beside its peers, in half an hour: benchmarks/README.md'
+	@echo 'All install what they need into .venv, with python3 or with PYTHON=...'
 
 serve: free-port .venv/serve-$(RUNTIME)
 	@exec .venv/bin/bentoml serve service.service:Ganserve --port $(PORT)
@@ -23,6 +24,13 @@ test: .venv/test-$(RUNTIME)
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/pytest --numprocesses auto --dist loadfile --cov
+
+# The others are installed into .venv-bench.
+bench: .venv/test-$(RUNTIME) .venv/serve-$(RUNTIME)
+	.venv/bin/python -m benchmarks.serving --seconds 4 --rounds 3 --write
+
+bench-memory: .venv/serve-$(RUNTIME)
+	.venv/bin/python -m benchmarks.serving.memory --minutes 10 --write
 
 free-port: .venv/$(RUNTIME)
 	@.venv/bin/python -c 'import socket; socket.create_server(("", int("$(PORT)") or -1))' 2>/dev/null || { \

@@ -10,14 +10,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from benchmarks.serving import alone, bars, generators, report
 from benchmarks.serving.environments import FOLDER, ROOT
-from benchmarks.serving.failures import Failure
+from benchmarks.serving.failures import Failure, NotInstalled
 from benchmarks.serving.rounds import Results, in_turn, measure, measure_bare
 from benchmarks.serving.servers import GANSERVE, SERVERS, Server
+from benchmarks.serving.start import programs
 from models.shelf import Generator
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ def main() -> None:
     )
     served = [generators.shelved(shelves, name) for name in generators.NAMES]
     servers = [server for server in SERVERS if server in (GANSERVE, *wanted.peers)]
-    results = Results()
+    results = Results(absent=_build(servers, generators.NAMES))
     fairness: list[alone.Fairness] = []
     overload: list[alone.Overload] = []
     noop: list[alone.Noop] = []
@@ -64,6 +65,18 @@ def main() -> None:
     print(text)
     if wanted.write:
         report.put("serving", text)
+
+
+def _build(servers: list[Server], names: Sequence[str]) -> dict[tuple[str, str], str]:
+    """Install the servers; the reasons why some are absent, by generator and server."""
+    absent: dict[tuple[str, str], str] = {}
+    for server in servers:
+        try:
+            programs(server)
+        except NotInstalled as error:
+            print(f"{server.name}: {error}", flush=True)
+            absent |= {(name, server.name): str(error) for name in names}
+    return absent
 
 
 def _how(wanted: argparse.Namespace, seconds: float, hardware: str) -> str:

@@ -25,7 +25,7 @@ MOST_GROWTH = 0.02
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving.memory")
-    parser.add_argument("--minutes", type=int, default=10, choices=range(2, 1000), metavar="MINUTES")
+    parser.add_argument("--minutes", type=int, default=10, choices=range(3, 1000), metavar="MINUTES")
     parser.add_argument("--write", action="store_true", help="the results into benchmarks/README.md")
     wanted = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -17,7 +17,7 @@ from benchmarks.serving.servers import Server
 from benchmarks.serving.start import CORES, Started, started
 from models.shelf import Generator
 
-WARM_UP = 2.0  # seconds
+WARM_UP = 1.0  # seconds
 
 
 @dataclass(frozen=True)

@@ -97,13 +97,14 @@ SERVERS = (
     ),
     Server(
         name="Ray Serve",
-        setup="`@serve.batch` of 64, HAProxy, throughput settings",
-        command=f"{{bin}}/python -m {PEERS}.ray_serve {{port}}",
+        setup="`@serve.batch` of 64, a replica a core, HAProxy, throughput settings",
+        command=f"{{bin}}/python -m {PEERS}.ray_serve {{port}} {{cores}}",
         ready="/-/healthz",
         picture=Question("/picture", _PICTURE, 1, png),
         arrays=Question("/arrays", _ARRAYS, BATCH, npy),
         environment="ray",
         package="ray",
+        one_thread=True,
         variables={
             "RAY_SERVE_ENABLE_HA_PROXY": "1",
             "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
@@ -112,13 +113,14 @@ SERVERS = (
     ),
     Server(
         name="BentoML",
-        setup="`batchable=True`, batches of 64, uvloop and httptools, no access log",
+        setup="`batchable=True`, batches of 64, a worker a core, uvloop and httptools, no access log",
         command=f"{{bin}}/bentoml serve {PEERS}.bentoml_batch:Pictures --host 127.0.0.1 --port {{port}}",
         ready="/readyz",
         picture=Question("/pictures", f'{{"batch": [{_PICTURE}]}}', 1, png_in_json),
         arrays=Question("/arrays", _ARRAYS, BATCH, npy),
         environment="bentoml",
         package="bentoml",
+        one_thread=True,
     ),
     Server(
         name="Triton",

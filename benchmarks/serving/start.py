@@ -24,16 +24,23 @@ class Started:
     tree: Tree
 
 
+def programs(server: Server) -> Path:
+    """The folder of the server's programs, which are installed unless they are there.
+
+    Raises NotInstalled.
+    """
+    return environments.build(server.environment) if server.environment else environments.OURS
+
+
 @contextlib.contextmanager
 def started(server: Server, model: Path) -> Iterator[Started]:
     """The server with the generator at `model`, which stands on a shelf of its own.
 
     Raises Failure.
     """
-    programs = environments.build(server.environment) if server.environment else environments.OURS
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = server.command.format(bin=programs, port=port, cores=CORES).split()
+    command = server.command.format(bin=programs(server), port=port, cores=CORES).split()
     url = f"http://127.0.0.1:{port}"
     # A short name, for sockets lie there.
     with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:

@@ -22,7 +22,7 @@ class Wanted(BaseModel):
     label: int
 
 
-@bentoml.service(logging={"access": {"enabled": False}})
+@bentoml.service(workers="cpu_count", logging={"access": {"enabled": False}})
 class Pictures:
     def __init__(self) -> None:
         self.generator = Generator()

@@ -37,5 +37,6 @@ class Pictures:
 
 
 if __name__ == "__main__":
-    serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])})
-    serve.run(Pictures.bind(), blocking=True)
+    port, cores = (int(argument) for argument in sys.argv[1:])
+    serve.start(http_options={"host": "127.0.0.1", "port": port})
+    serve.run(Pictures.options(num_replicas=cores).bind(), blocking=True)
