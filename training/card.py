@@ -14,7 +14,7 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from models.shelf import Generator
 from training.files import replacing
-from training.run import Hyperparameters
+from training.hyperparameters import Hyperparameters
 
 CARD_FILE = "README.md"
 

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,9 +19,13 @@ from training.data import DataError, ImageData, load
 from training.evaluation import EvaluationError, RealImages
 from training.export import ParityError, export_run
 from training.game import Game
+from training.hyperparameters import DEFAULTS, PENALTY_GAMMA, Hyperparameters
 from training.loop import Diverged, run_game
+from training.losses import LOSSES
 from training.networks import PRESETS, RESOLUTIONS
-from training.run import Hyperparameters, RunError, RunRecord
+from training.normalization import NORMALIZATIONS
+from training.penalties import PENALTIES
+from training.run import RunError, RunRecord
 
 app = typer.Typer(
     help="Train a generator on a folder of images, export it, and measure it.",
@@ -29,8 +33,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-DEFAULTS = Hyperparameters()
+HYPERPARAMETERS = Hyperparameters.model_fields
 CACHE = Path("~/.cache/ganserve")
+
+
+def _option(name: str, words: str, known: Collection[object] = ()) -> Any:
+    """An option for a hyperparameter, which says what it may be and what it is by default."""
+    default = HYPERPARAMETERS[name].default
+    if name in DEFAULTS["r3gan"]:
+        default = ", ".join(f"{row[name]} for {architecture}" for architecture, row in DEFAULTS.items())
+    elif name == "gamma":
+        default = ", ".join(f"{gamma:g} for {penalty}" for penalty, gamma in PENALTY_GAMMA.items() if gamma)
+    choices = f": {', '.join(map(str, known))}" if known else ""
+    return typer.Option(help=f"{words}{choices}.", show_default=str(default))
+
 
 Cache = Annotated[Path, typer.Option(help="Where decoded images are kept between runs.")]
 Models = Annotated[Path, typer.Option(help="The shelf of exported generators.")]
@@ -52,47 +68,26 @@ def train(
     snapshot: Annotated[
         int, typer.Option(min=1, help="Images between two checkpoints, each with a sample grid.")
     ] = 10_000,
-    preset: Annotated[
-        str | None,
-        typer.Option(help=f"Shape of the networks: {', '.join(PRESETS)}.", show_default=DEFAULTS.preset),
-    ] = None,
+    architecture: Annotated[str | None, _option("architecture", "Of both networks", DEFAULTS)] = None,
+    preset: Annotated[str | None, _option("preset", "Size of the networks", PRESETS)] = None,
     resolution: Annotated[
-        int | None,
-        typer.Option(
-            help=f"Side of the images in pixels: {', '.join(map(str, RESOLUTIONS))}.",
-            show_default=str(DEFAULTS.resolution),
-        ),
+        int | None, _option("resolution", "Side of the images, in pixels", RESOLUTIONS)
     ] = None,
-    batch: Annotated[
-        int | None,
-        typer.Option(
-            help="Real images a step, and as many generated ones.", show_default=str(DEFAULTS.batch)
-        ),
+    loss: Annotated[str | None, _option("loss", "What the networks play for", LOSSES)] = None,
+    penalty: Annotated[str | None, _option("penalty", "On the discriminator's gradients", PENALTIES)] = None,
+    gamma: Annotated[float | None, _option("gamma", "Weight of the penalty")] = None,
+    normalization: Annotated[
+        str | None, _option("normalization", "Of the discriminator", NORMALIZATIONS)
     ] = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(help="Of Adam, for both networks.", show_default=str(DEFAULTS.learning_rate)),
-    ] = None,
-    gamma: Annotated[
-        float | None,
-        typer.Option(help="Weight of the R1 and R2 penalties.", show_default=str(DEFAULTS.gamma)),
-    ] = None,
+    batch: Annotated[int | None, _option("batch", "Real images a step, and as many generated ones")] = None,
+    learning_rate: Annotated[float | None, _option("learning_rate", "Of Adam, for both networks")] = None,
     ema: Annotated[
-        int | None,
-        typer.Option(
-            help="Half-life, in images, of the generator's moving average.", show_default=str(DEFAULTS.ema)
-        ),
+        int | None, _option("ema", "Half-life, in images, of the generator's moving average")
     ] = None,
     warmup: Annotated[
-        int | None,
-        typer.Option(
-            help="Images over which the learning rate rises from 0.", show_default=str(DEFAULTS.warmup)
-        ),
+        int | None, _option("warmup", "Images over which the learning rate rises from 0")
     ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(help="Of weights, data order and latents.", show_default=str(DEFAULTS.seed)),
-    ] = None,
+    seed: Annotated[int | None, _option("seed", "Of weights, data order and latents")] = None,
     device: Annotated[
         str, typer.Option(help="cpu, cuda or cuda:N; auto takes cuda where there is one.")
     ] = "auto",
@@ -102,17 +97,8 @@ def train(
 
     Ctrl-C and SIGTERM save a checkpoint and leave; --resume then goes on as if nothing had happened.
     """
-    options = {
-        "preset": preset,
-        "resolution": resolution,
-        "batch": batch,
-        "learning_rate": learning_rate,
-        "gamma": gamma,
-        "ema": ema,
-        "warmup": warmup,
-        "seed": seed,
-    }
-    given = {name: value for name, value in options.items() if value is not None}
+    options = locals()
+    given = {name: options[name] for name in HYPERPARAMETERS if options.get(name) is not None}
     with _plain_errors():
         target = _device(device)
         if resume:
@@ -198,8 +184,11 @@ def _plain_errors() -> Iterator[None]:
         yield
     except ValidationError as error:
         problem = error.errors()[0]
-        option = "-".join(str(problem["loc"][0]).split("_"))
-        _fail(f"--{option}: {problem['msg'].removeprefix('Value error, ')}, got {problem['input']!r}")
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["loc"]:
+            option = "-".join(str(problem["loc"][0]).split("_"))
+            message = f"--{option}: {message}, got {problem['input']!r}"
+        _fail(message)
     except (
         CheckpointError,
         ContractError,
@@ -222,7 +211,7 @@ def _fail(message: object) -> None:
 def _begin(
     folder: Path, source: str | None, given: dict[str, Any], cache: Path
 ) -> tuple[RunRecord, ImageData]:
-    hyperparameters = Hyperparameters(**given)
+    hyperparameters = Hyperparameters.model_validate(given)
     run.refuse_existing(folder)
     if source is None:
         raise RunError("DATA is missing: name a folder of images, or give --resume to continue a run")

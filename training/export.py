@@ -149,8 +149,8 @@ def contract_of(record: RunRecord, game: Game, name: str, license_: str) -> Cont
         training=Training(
             dataset=record.data.name,
             images_seen=game.progress.images_seen,
-            architecture=f"r3gan {settings.preset}",
-            loss=f"relativistic pairing, R1 and R2 with gamma {settings.gamma:g}",
+            architecture=f"{settings.architecture} {settings.preset}",
+            loss=settings.game,
             seed=settings.seed,
             source_commit=record.source_commit,
         ),

@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from training import checkpoint
 from training.data import ImageData
-from training.losses import discriminator_loss, generator_loss
+from training.losses import Objective, discriminator_loss, generator_loss
 from training.networks import PRESETS, Discriminator, Generator, to_pixels, to_signed
+from training.normalization import normalize_spectrum, update_spectrum
 from training.run import CHECKPOINT_FILE, RunRecord
 
 SAMPLE_COLUMNS = 10
@@ -56,9 +57,13 @@ class Game:
             torch.manual_seed(self.settings.seed)
             self.generator = Generator(*shape).to(device)
             self.discriminator = Discriminator(*shape).to(device)
+            if self.settings.normalization == "spectral":
+                normalize_spectrum(self.discriminator)
         self.average = copy.deepcopy(self.generator).requires_grad_(requires_grad=False)
-        self.generator_optimizer = _optimizer(self.generator)
-        self.discriminator_optimizer = _optimizer(self.discriminator)
+        self.generator_optimizer = torch.optim.Adam(self.generator.parameters(), betas=self.settings.betas)
+        self.discriminator_optimizer = torch.optim.Adam(
+            self.discriminator.parameters(), betas=self.settings.betas
+        )
         self.progress = Progress()
 
     def save(self, folder: Path) -> None:
@@ -78,25 +83,31 @@ class Game:
         real = to_signed(torch.from_numpy(data.images[rows]).to(self.device))
         label = self._one_hot(data.labels[rows])
         draws = _draws(settings.seed, seen)
+        latents = [self._latent(draws) for _ in range(2)]
+        mix = torch.rand(settings.batch, generator=draws).to(self.device)
         for optimizer in (self.discriminator_optimizer, self.generator_optimizer):
             rise = min(1, (seen + settings.batch) / max(1, settings.warmup))
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate * rise
 
+        objective = Objective(settings.loss, settings.penalty, settings.gamma)
+
+        update_spectrum(self.discriminator)
         with torch.no_grad():
-            generated = self.generator(self._latent(draws), label)
-        loss = discriminator_loss(self.discriminator, real, generated, label, settings.gamma)
+            generated = self.generator(latents[0], label)
+        loss = discriminator_loss(objective, self.discriminator, real, generated, label, mix)
         _descend(self.discriminator_optimizer, loss.total)
 
+        update_spectrum(self.discriminator)
         self.discriminator.requires_grad_(requires_grad=False)
-        generated = self.generator(self._latent(draws), label)
-        against = generator_loss(self.discriminator, real, generated, label)
+        generated = self.generator(latents[1], label)
+        against = generator_loss(objective, self.discriminator, real, generated, label)
         _descend(self.generator_optimizer, against)
         self.discriminator.requires_grad_(requires_grad=True)
 
         self.progress.images_seen = seen + settings.batch
         self._update_average()
-        losses = {"discriminator": loss.adversarial, "generator": against, "r1": loss.r1, "r2": loss.r2}
+        losses = {"discriminator": loss.adversarial, "generator": against, **loss.penalties}
         return {name: value.detach() for name, value in losses.items()}
 
     @torch.no_grad()
@@ -158,10 +169,6 @@ def _permutation(seed: int, epoch: int, size: int) -> NDArray[np.int64]:
 def _draws(seed: int, images_seen: int) -> torch.Generator:
     state = np.random.SeedSequence((seed, images_seen)).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
-
-
-def _optimizer(network: nn.Module) -> torch.optim.Adam:
-    return torch.optim.Adam(network.parameters(), betas=(0.0, 0.99))
 
 
 def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

@@ -1,15 +1,14 @@
 """The folder of a training run, and what was decided when it began."""
 
 import subprocess
-from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from training.data import ImageData
 from training.files import replacing
-from training.networks import PRESETS, RESOLUTIONS
+from training.hyperparameters import Hyperparameters
 
 RUN_FILE = "run.json"
 CHECKPOINT_FILE = "checkpoint.pt"
@@ -22,32 +21,6 @@ class RunError(ValueError):
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def _one_of(known: Collection[object]) -> AfterValidator:
-    def check(value: object) -> object:
-        if value not in known:
-            raise ValueError(f"expected one of {', '.join(map(str, known))}")
-        return value
-
-    return AfterValidator(check)
-
-
-class Hyperparameters(_Record):
-    """All that decides the weights, besides the data.
-
-    batch, ema, warmup: in images. ema is the half-life of the generator's moving average; over the first
-    `warmup` images the learning rate rises from 0. gamma weighs R1 and R2.
-    """
-
-    preset: Annotated[str, _one_of(PRESETS)] = "tiny"
-    resolution: Annotated[int, _one_of(RESOLUTIONS)] = 32
-    batch: int = Field(default=32, gt=0)
-    learning_rate: float = Field(default=5e-4, gt=0, allow_inf_nan=False)
-    gamma: float = Field(default=1.0, ge=0, allow_inf_nan=False)
-    ema: int = Field(default=20_000, gt=0)
-    warmup: int = Field(default=6_400, ge=0)
-    seed: int = Field(default=0, ge=0, lt=2**63)
 
 
 class DataRecord(_Record):

@@ -10,7 +10,8 @@ from torch.nn.functional import softplus
 
 from training.data import ImageData
 from training.game import Game, batch_rows
-from training.networks import to_pixels
+from training.hyperparameters import Hyperparameters
+from training.networks import to_pixels, to_signed
 from training.run import RunRecord
 
 CPU = torch.device("cpu")
@@ -40,6 +41,12 @@ def same(left: list[torch.Tensor], right: list[torch.Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
 
 
+def playing(record: RunRecord, **chosen: object) -> RunRecord:
+    """The record of another game on the same images."""
+    settings = {"resolution": 16, "batch": 8, "warmup": 16, "seed": 3} | chosen
+    return record.model_copy(update={"hyperparameters": Hyperparameters.model_validate(settings)})
+
+
 def test_a_seed_reproduces_the_weights_bit_for_bit(record: RunRecord, digits_data: ImageData) -> None:
     games = [Game(record, CPU) for _ in range(2)]
     for _ in range(3):
@@ -50,9 +57,7 @@ def test_a_seed_reproduces_the_weights_bit_for_bit(record: RunRecord, digits_dat
 
 
 def test_another_seed_is_another_game(record: RunRecord) -> None:
-    settings = record.hyperparameters.model_copy(update={"seed": 4})
-    other = record.model_copy(update={"hyperparameters": settings})
-    assert not same(weights(Game(record, CPU)), weights(Game(other, CPU)))
+    assert not same(weights(Game(record, CPU)), weights(Game(playing(record, seed=4), CPU)))
 
 
 def test_a_step_moves_both_networks_and_counts_images(record: RunRecord, digits_data: ImageData) -> None:
@@ -114,12 +119,14 @@ class PlainGame:
         self.adams[which].step()
 
 
-def test_steps_are_those_of_the_paper_in_plain_torch(record: RunRecord, digits_data: ImageData) -> None:
-    settings = record.hyperparameters.model_copy(update={"gamma": 0.3})
-    game = Game(record.model_copy(update={"hyperparameters": settings}), CPU)
+def test_steps_are_those_of_the_paper_in_plain_torch(
+    record: RunRecord, digits_data: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    game = Game(playing(record, gamma=0.3), CPU)
     # in float64: Adam divides by the gradient's size, and so would make steps of float32's rounding errors
     for network in (game.generator, game.discriminator, game.average):
         network.double().register_forward_pre_hook(lambda _, inputs: tuple(part.double() for part in inputs))
+    monkeypatch.setattr("training.game.to_signed", lambda pixels: to_signed(pixels).double())
     plain = PlainGame(game)
     for _ in range(3):
         found, expected = game.step(digits_data), plain.step(digits_data)
@@ -152,8 +159,7 @@ def test_the_learning_rate_rises_over_the_warmup(record: RunRecord, digits_data:
 
 
 def test_the_average_follows_its_half_life(record: RunRecord, digits_data: ImageData) -> None:
-    settings = record.hyperparameters.model_copy(update={"ema": 2})
-    game = Game(record.model_copy(update={"hyperparameters": settings}), CPU)
+    game = Game(playing(record, ema=2), CPU)
     game.progress.images_seen = 1_000
     before = game.average.dense.weight.clone()
     game.step(digits_data)
