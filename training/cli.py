@@ -13,19 +13,19 @@ from pydantic import ValidationError
 
 from models.contract import ContractError
 from models.shelf import Shelf, ShelfError
-from training import evaluation, run
+from training import evaluation, processes, run
 from training.checkpoint import CheckpointError
-from training.data import DataError, ImageData, load
+from training.data import ImageData, load
 from training.evaluation import EvaluationError, RealImages
 from training.export import ParityError, export_run
 from training.game import Game
-from training.hyperparameters import DEFAULTS, PENALTY_GAMMA, Hyperparameters
+from training.hyperparameters import DEFAULTS, LATENTS, PENALTY_GAMMA, PRECISIONS, Hyperparameters
 from training.loop import Diverged, run_game
 from training.losses import LOSSES
-from training.networks import PRESETS, RESOLUTIONS
-from training.normalization import NORMALIZATIONS
+from training.networks import NORMALIZATIONS, PRESETS, RESOLUTIONS
 from training.penalties import PENALTIES
 from training.run import RunError, RunRecord
+from training.tables import DataError
 
 app = typer.Typer(
     help="Train a generator on a folder of images, export it, and measure it.",
@@ -48,6 +48,9 @@ def _option(name: str, words: str, known: Collection[object] = ()) -> Any:
     return typer.Option(help=f"{words}{choices}.", show_default=str(default))
 
 
+Column = Annotated[
+    str | None, typer.Option(help="The column of the images, where a table has several.", show_default=False)
+]
 Cache = Annotated[Path, typer.Option(help="Where decoded images are kept between runs.")]
 Models = Annotated[Path, typer.Option(help="The shelf of exported generators.")]
 Run = Annotated[Path, typer.Option("--run", help="The run's folder.")]
@@ -64,10 +67,17 @@ def train(
     ] = None,
     folder: Run = Path("runs/latest"),
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --run exactly.")] = False,
-    images: Annotated[int, typer.Option(min=1, help="Stop when this many images were seen.")] = 500_000,
+    images: Annotated[
+        int | None, typer.Option(min=1, help="Stop when this many were seen.", show_default=str(run.IMAGES))
+    ] = None,
     snapshot: Annotated[
-        int, typer.Option(min=1, help="Images between two checkpoints, each with a sample grid.")
-    ] = 10_000,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Images between two checkpoints, each with a sample grid.",
+            show_default=str(run.SNAPSHOT),
+        ),
+    ] = None,
     architecture: Annotated[str | None, _option("architecture", "Of both networks", DEFAULTS)] = None,
     preset: Annotated[str | None, _option("preset", "Size of the networks", PRESETS)] = None,
     resolution: Annotated[
@@ -75,22 +85,41 @@ def train(
     ] = None,
     loss: Annotated[str | None, _option("loss", "What the networks play for", LOSSES)] = None,
     penalty: Annotated[str | None, _option("penalty", "On the discriminator's gradients", PENALTIES)] = None,
-    gamma: Annotated[float | None, _option("gamma", "Weight of the penalty")] = None,
+    gamma: Annotated[str | None, _option("gamma", "Weight of the penalty")] = None,
     normalization: Annotated[
         str | None, _option("normalization", "Of the discriminator", NORMALIZATIONS)
     ] = None,
+    latent: Annotated[str | None, _option("latent", "Distribution of the latents", LATENTS)] = None,
+    augment: Annotated[
+        str | None,
+        _option("augment", "Probability of each change to what the discriminator sees, or adaptive"),
+    ] = None,
+    mirror: Annotated[
+        bool | None, typer.Option("--mirror", help="Show half of the real images left to right.")
+    ] = None,
     batch: Annotated[int | None, _option("batch", "Real images a step, and as many generated ones")] = None,
-    learning_rate: Annotated[float | None, _option("learning_rate", "Of Adam, for both networks")] = None,
+    microbatch: Annotated[
+        int | None, _option("microbatch", "Images that pass through the networks at once")
+    ] = None,
+    precision: Annotated[str | None, _option("precision", "Of the networks", PRECISIONS)] = None,
+    learning_rate: Annotated[str | None, _option("learning_rate", "Of Adam, for both networks")] = None,
     ema: Annotated[
-        int | None, _option("ema", "Half-life, in images, of the generator's moving average")
+        str | None, _option("ema", "Half-life, in images, of the generator's moving average")
     ] = None,
     warmup: Annotated[
         int | None, _option("warmup", "Images over which the learning rate rises from 0")
+    ] = None,
+    schedule: Annotated[
+        int | None,
+        _option(
+            "schedule", "Images over which --learning-rate, --gamma and --ema go from A to B, given A..B"
+        ),
     ] = None,
     seed: Annotated[int | None, _option("seed", "Of weights, data order and latents")] = None,
     device: Annotated[
         str, typer.Option(help="cpu, cuda or cuda:N; auto takes cuda where there is one.")
     ] = "auto",
+    column: Column = None,
     cache: Cache = CACHE,
 ) -> None:
     """Train a generator with adversarial training.
@@ -99,22 +128,28 @@ def train(
     """
     options = locals()
     given = {name: options[name] for name in HYPERPARAMETERS if options.get(name) is not None}
+    plan = {name: options[name] for name in ("images", "snapshot") if options[name] is not None}
     with _plain_errors():
         target = _device(device)
-        if resume:
-            record, loaded = _resume(folder, data, given, cache)
-        else:
-            record, loaded = _begin(folder, data, given, cache)
-        game = Game(record, target)
-        # a run that was killed before its first checkpoint begins again, to the same weights
-        if resume and (folder / run.CHECKPOINT_FILE).exists():
-            game.load(folder)
-        received = run_game(game, loaded, folder, images, snapshot)
-    typer.echo(f"{game.progress.images_seen:,} images seen; the run is in {folder}")
+        with processes.joined(target):
+            if resume:
+                record, loaded = _resume(folder, data, given, cache)
+            else:
+                record, loaded = _begin(folder, data, column, given, cache)
+            record = record.model_copy(update=plan)
+            game = Game(record, target)
+            if processes.is_first():
+                run.write(folder, record)
+            # a run that was killed before its first checkpoint begins again, to the same weights
+            if resume and (folder / run.CHECKPOINT_FILE).exists():
+                game.load(folder)
+            received = run_game(game, loaded, folder, record.images, record.snapshot)
+    if processes.is_first():
+        typer.echo(f"{game.progress.images_seen:,} images seen; the run is in {folder}")
     if received is not None:
-        again = ["ganserve", "train", "--run", str(folder), "--resume", "--images", str(images)]
-        again += ["--snapshot", str(snapshot), "--cache", str(cache)]
-        typer.echo(f"stopped by {received.name}; continue with: {shlex.join(again)}")
+        if processes.is_first():
+            again = ["ganserve", "train", "--run", str(folder), "--resume", "--cache", str(cache)]
+            typer.echo(f"stopped by {received.name}; continue with: {shlex.join(again)}")
         raise typer.Exit(128 + received)
 
 
@@ -157,6 +192,7 @@ def evaluate(
         int, typer.Option(min=1_000, help="Images shown to each classifier while it trains.")
     ] = 300_000,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of latents and classifiers.")] = 0,
+    column: Column = None,
     models: Models = Path("models"),
     cache: Cache = CACHE,
 ) -> None:
@@ -169,8 +205,10 @@ def evaluate(
         evaluation.refuse_unfit(shelved)
         shape = shelved.contract.image
         real = RealImages(
-            train=_load(data, shape.height, shape.channels, "train", cache),
-            test=_load(test or data, shape.height, shape.channels, "train" if test else "test", cache),
+            train=_load(data, shape.height, shape.channels, "train", column, cache),
+            test=_load(
+                test or data, shape.height, shape.channels, "train" if test else "test", column, cache
+            ),
         )
         measured = evaluation.evaluate(shelved, real, images=images, seed=seed, presentations=presentations)
         typer.echo(evaluation.as_markdown(measured))
@@ -209,16 +247,17 @@ def _fail(message: object) -> None:
 
 
 def _begin(
-    folder: Path, source: str | None, given: dict[str, Any], cache: Path
+    folder: Path, source: str | None, column: str | None, given: dict[str, Any], cache: Path
 ) -> tuple[RunRecord, ImageData]:
     hyperparameters = Hyperparameters.model_validate(given)
+    if processes.count() > 1 and "microbatch" not in given:
+        share = {"microbatch": hyperparameters.batch // processes.count()}
+        hyperparameters = Hyperparameters.model_validate(given | share)
     run.refuse_existing(folder)
     if source is None:
         raise RunError("DATA is missing: name a folder of images, or give --resume to continue a run")
-    data = _load(source, hyperparameters.resolution, None, "train", cache)
-    record = RunRecord.of(hyperparameters, source, data)
-    run.begin(folder, record)
-    return record, data
+    data = _load(source, hyperparameters.resolution, None, "train", column, cache)
+    return RunRecord.of(hyperparameters, source, data, column=column), data
 
 
 def _resume(
@@ -227,7 +266,7 @@ def _resume(
     record = run.read(folder)
     record.refuse_changes(given)
     source = source or record.data.source
-    data = _load(source, record.hyperparameters.resolution, None, "train", cache)
+    data = _load(source, record.hyperparameters.resolution, None, "train", record.data.column, cache)
     if data.fingerprint != record.data.fingerprint:
         raise RunError(
             f"{source} differs from the images that the run in {folder} began with; "
@@ -236,9 +275,19 @@ def _resume(
     return record, data
 
 
-def _load(source: str, resolution: int, channels: int | None, split: str, cache: Path) -> ImageData:
-    data = load(source, resolution=resolution, channels=channels, split=split, cache=cache.expanduser())
-    if data.unreadable:
+def _load(
+    source: str, resolution: int, channels: int | None, split: str, column: str | None, cache: Path
+) -> ImageData:
+    with processes.first_of_machine_first():
+        data = load(
+            source,
+            resolution=resolution,
+            channels=channels,
+            split=split,
+            column=column,
+            cache=cache.expanduser(),
+        )
+    if data.unreadable and processes.is_first():
         typer.echo(f"left out {len(data.unreadable)} unreadable images:", err=True)
         typer.echo("\n".join(f"  {line}" for line in data.unreadable), err=True)
     return data
@@ -246,7 +295,9 @@ def _load(source: str, resolution: int, channels: int | None, split: str, cache:
 
 def _device(name: str) -> torch.device:
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return (
+            torch.device("cuda", processes.local_rank()) if torch.cuda.is_available() else torch.device("cpu")
+        )
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise RunError(f"--device must be auto, cpu, cuda or cuda:N, got {name}")
     device = torch.device(name)

@@ -87,21 +87,28 @@ class Loss:
     """Both sides of a game.
 
     discriminator: of the logits of real and of generated images; generator: of those of generated images,
-    or, when `paired`, of generated and real ones.
+    or, when `paired`, of generated and real ones. threshold: the logit above which an image is judged real,
+    None where only differences between logits mean something.
     """
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[..., Tensor]
+    threshold: float | None = 0.0
     paired: bool = False
+
+    def sign(self, on_real: Tensor, on_generated: Tensor) -> Tensor:
+        """The mean of 1 for each real image judged real and -1 for each other: 0 says that it cannot tell."""
+        threshold = on_generated if self.threshold is None else self.threshold
+        return (on_real - threshold).sign().mean()
 
 
 LOSSES = {
     "minimax": Loss(cross_entropy, minimax),
     "non-saturating": Loss(cross_entropy, non_saturating),
-    "least-squares": Loss(least_squares, least_squares_generator),
+    "least-squares": Loss(least_squares, least_squares_generator, threshold=0.5),
     "hinge": Loss(hinge, critic_score),
-    "wasserstein": Loss(wasserstein, critic_score),
-    "relativistic-pairing": Loss(relativistic_pairing, relativistic_pairing, paired=True),
+    "wasserstein": Loss(wasserstein, critic_score, threshold=None),
+    "relativistic-pairing": Loss(relativistic_pairing, relativistic_pairing, threshold=None, paired=True),
 }
 
 

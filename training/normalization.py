@@ -1,11 +1,11 @@
-"""Spectral normalisation: every linear map of a network is divided by its largest singular value."""
+"""Spectral normalisation of a discriminator, and the statistics of a generator's batch normalisation."""
+
+from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm
-
-NORMALIZATIONS = ("none", "spectral")
 
 
 def normalize_spectrum(network: nn.Module) -> None:
@@ -34,3 +34,22 @@ def update_spectrum(network: nn.Module) -> None:
 
 def _norms(network: nn.Module) -> list[parametrize.ParametrizationList]:
     return [module for module in network.modules() if isinstance(module, parametrize.ParametrizationList)]
+
+
+@torch.no_grad()
+def measure_statistics(generator: nn.Module, batches: Iterable[tuple[Tensor, Tensor | None]]) -> None:
+    """Set what batch normalisation draws with in eval mode to the mean over batches of latents and labels.
+
+    "Standing statistics" (Brock et al. 2019, arXiv 1809.11096, appendix): a moving average of the weights has
+    activations of its own, whose statistics no training step has seen. Leaves the generator in eval mode;
+    without batch normalisation that is all.
+    """
+    norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
+    if norms:
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the mean over all batches
+        generator.train()
+        for latent, label in batches:
+            generator(latent, label)
+    generator.eval()

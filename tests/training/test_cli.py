@@ -91,7 +91,7 @@ def test_resuming_under_other_hyperparameters_is_refused_with_the_differences(
     trained: Path, cache: Path
 ) -> None:
     result = ganserve("train", "--run", trained, "--resume", "--gamma", 3, "--batch", 8, "--cache", cache)
-    refused(result, "leave out --gamma 3.0 (the run has 1.0)")
+    refused(result, "leave out --gamma 3 (the run has 1.0)")
     assert "--batch" not in result.output
 
 
@@ -111,7 +111,13 @@ def test_resuming_on_other_images_is_refused(trained: Path, cache: Path, tmp_pat
         (["train"], "DATA is missing"),
         (["train", ".", "--resolution", "48"], "--resolution: expected one of 16, 32, 64, 128, 256, got 48"),
         (["train", ".", "--preset", "huge"], "--preset: expected one of tiny, small, base, got 'huge'"),
-        (["train", ".", "--learning-rate", "0"], "--learning-rate: Input should be greater than 0"),
+        (["train", ".", "--learning-rate", "0"], "--learning-rate: expected more than 0, got '0'"),
+        (["train", ".", "--architecture", "biggan"], "--architecture: expected one of r3gan, dcgan"),
+        (["train", ".", "--loss", "l1"], "--loss: expected one of minimax, non-saturating, least-squares"),
+        (
+            ["train", ".", "--architecture", "dcgan", "--loss", "wasserstein", "--normalization", "batch"],
+            "the penalty wgan-gp is on the gradient of each image by itself",
+        ),
         (["train", ".", "--device", "abacus"], "--device must be auto, cpu, cuda or cuda:N, got abacus"),
         (["train", ".", "--device", "cuda:99"], "--device cuda:99: torch finds"),
         (["train", ".", "--images", "many"], "--images"),

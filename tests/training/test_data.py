@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.digits import digits
-from training.data import DataError, load
+from training.data import load
+from training.tables import DataError
 
 
 @pytest.fixture

@@ -2,8 +2,22 @@ import pytest
 import torch
 from torch import nn
 
-from training.networks import PRESETS, Discriminator
-from training.normalization import normalize_spectrum, update_spectrum
+from training.dcgan import PRESETS as DCGAN
+from training.dcgan import Generator
+from training.normalization import measure_statistics, normalize_spectrum, update_spectrum
+from training.r3gan import PRESETS, Discriminator
+
+
+class Deaf(nn.Module):
+    """A generator that hears no labels."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, latent: torch.Tensor, _label: torch.Tensor | None) -> torch.Tensor:
+        drawn: torch.Tensor = self.layer(latent)
+        return drawn
 
 
 def test_every_linear_map_has_the_norm_1() -> None:
@@ -44,3 +58,31 @@ def test_weights_that_begin_as_zero_are_drawn_anew() -> None:
     logits.sum().backward()
     gradients = [weight.grad for weight in network.parameters()]
     assert all(gradient is not None and torch.isfinite(gradient).all() for gradient in gradients)
+
+
+def test_the_statistics_to_draw_with_are_the_means_over_the_batches() -> None:
+    torch.manual_seed(0)
+    layer = nn.BatchNorm2d(2, momentum=0)
+    batches = [torch.randn(4, 2, 3, 3) * number + number for number in (1, 2, 5)]
+    measure_statistics(Deaf(layer), [(batch, None) for batch in batches])
+    assert layer.running_mean is not None
+    assert layer.running_var is not None
+    means = torch.stack([batch.mean(dim=(0, 2, 3)) for batch in batches]).mean(dim=0)
+    variances = torch.stack([batch.var(dim=(0, 2, 3)) for batch in batches]).mean(dim=0)
+    assert torch.allclose(layer.running_mean, means, atol=1e-5)
+    assert torch.allclose(layer.running_var, variances, rtol=1e-5)
+    assert not layer.training
+
+
+def test_a_generator_draws_by_itself_what_it_draws_in_a_large_batch() -> None:
+    torch.manual_seed(0)
+    generator = Generator(DCGAN["tiny"], 16, 1, 3)
+    latents, labels = torch.randn(8, 256, 100), torch.eye(3)[torch.randint(3, (8, 256))]
+    measure_statistics(generator, zip(latents, labels, strict=True))
+    with torch.no_grad():
+        alone = torch.cat(
+            [generator(latents[0, :1], labels[0, :1]), generator(latents[0, 1:2], labels[0, 1:2])]
+        )
+        generator.train()
+        together = generator(latents[0], labels[0])[:2]
+    assert (alone - together).abs().max() < 0.1 * together.std()
