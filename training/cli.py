@@ -13,9 +13,8 @@ from pydantic import ValidationError
 
 from models.contract import ContractError
 from models.shelf import Shelf, ShelfError
-from training import evaluation, processes, run
+from training import evaluation, processes, run, start
 from training.checkpoint import CheckpointError
-from training.data import ImageData, load
 from training.evaluation import EvaluationError, RealImages
 from training.export import ParityError, export_run
 from training.game import Game
@@ -24,7 +23,8 @@ from training.loop import Diverged, run_game
 from training.losses import LOSSES
 from training.networks import NORMALIZATIONS, PRESETS, RESOLUTIONS
 from training.penalties import PENALTIES
-from training.run import RunError, RunRecord
+from training.run import RunError
+from training.start import choose_device, load_images
 from training.tables import DataError
 
 app = typer.Typer(
@@ -130,12 +130,12 @@ def train(
     given = {name: options[name] for name in HYPERPARAMETERS if options.get(name) is not None}
     plan = {name: options[name] for name in ("images", "snapshot") if options[name] is not None}
     with _plain_errors():
-        target = _device(device)
+        target = choose_device(device)
         with processes.joined(target):
             if resume:
-                record, loaded = _resume(folder, data, given, cache)
+                record, loaded = start.resume(folder, data, given, cache)
             else:
-                record, loaded = _begin(folder, data, column, given, cache)
+                record, loaded = start.begin(folder, data, column, given, cache)
             record = record.model_copy(update=plan)
             game = Game(record, target)
             if processes.is_first():
@@ -205,8 +205,8 @@ def evaluate(
         evaluation.refuse_unfit(shelved)
         shape = shelved.contract.image
         real = RealImages(
-            train=_load(data, shape.height, shape.channels, "train", column, cache),
-            test=_load(
+            train=load_images(data, shape.height, shape.channels, "train", column, cache),
+            test=load_images(
                 test or data, shape.height, shape.channels, "train" if test else "test", column, cache
             ),
         )
@@ -227,6 +227,12 @@ def _plain_errors() -> Iterator[None]:
             option = "-".join(str(problem["loc"][0]).split("_"))
             message = f"--{option}: {message}, got {problem['input']!r}"
         _fail(message)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(
+            error
+        ):
+            raise
+        _fail("out of memory; lower --microbatch (or --batch), --preset or --resolution")
     except (
         CheckpointError,
         ContractError,
@@ -244,66 +250,6 @@ def _plain_errors() -> Iterator[None]:
 def _fail(message: object) -> None:
     typer.echo(f"ganserve: {message}", err=True)
     raise typer.Exit(1)
-
-
-def _begin(
-    folder: Path, source: str | None, column: str | None, given: dict[str, Any], cache: Path
-) -> tuple[RunRecord, ImageData]:
-    hyperparameters = Hyperparameters.model_validate(given)
-    if processes.count() > 1 and "microbatch" not in given:
-        share = {"microbatch": hyperparameters.batch // processes.count()}
-        hyperparameters = Hyperparameters.model_validate(given | share)
-    run.refuse_existing(folder)
-    if source is None:
-        raise RunError("DATA is missing: name a folder of images, or give --resume to continue a run")
-    data = _load(source, hyperparameters.resolution, None, "train", column, cache)
-    return RunRecord.of(hyperparameters, source, data, column=column), data
-
-
-def _resume(
-    folder: Path, source: str | None, given: dict[str, Any], cache: Path
-) -> tuple[RunRecord, ImageData]:
-    record = run.read(folder)
-    record.refuse_changes(given)
-    source = source or record.data.source
-    data = _load(source, record.hyperparameters.resolution, None, "train", record.data.column, cache)
-    if data.fingerprint != record.data.fingerprint:
-        raise RunError(
-            f"{source} differs from the images that the run in {folder} began with; "
-            "name where those images are as DATA, or start another run"
-        )
-    return record, data
-
-
-def _load(
-    source: str, resolution: int, channels: int | None, split: str, column: str | None, cache: Path
-) -> ImageData:
-    with processes.first_of_machine_first():
-        data = load(
-            source,
-            resolution=resolution,
-            channels=channels,
-            split=split,
-            column=column,
-            cache=cache.expanduser(),
-        )
-    if data.unreadable and processes.is_first():
-        typer.echo(f"left out {len(data.unreadable)} unreadable images:", err=True)
-        typer.echo("\n".join(f"  {line}" for line in data.unreadable), err=True)
-    return data
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return (
-            torch.device("cuda", processes.local_rank()) if torch.cuda.is_available() else torch.device("cpu")
-        )
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise RunError(f"--device must be auto, cpu, cuda or cuda:N, got {name}")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise RunError(f"--device {name}: torch finds {torch.cuda.device_count()} CUDA devices here")
-    return device
 
 
 def _shelf_name(data_name: str) -> str:

@@ -19,7 +19,7 @@ from training.batches import Draws, batch_rows, draw, draw_latents
 from training.data import ImageData
 from training.losses import LOSSES, Objective, discriminator_loss, generator_loss
 from training.networks import build, to_pixels, to_signed
-from training.normalization import measure_statistics, update_spectrum
+from training.normalization import full_precision_spectrum, measure_statistics, update_spectrum
 from training.run import CHECKPOINT_FILE, RunError, RunRecord
 
 SAMPLE_COLUMNS = 10
@@ -195,7 +195,7 @@ class Game:
         return images.float() if self._half else images
 
     def _judge(self, images: Tensor, label: Tensor | None) -> Tensor:
-        with self._autocast():
+        with full_precision_spectrum(self.discriminator), self._autocast():
             logits: Tensor = self.discriminator(images.contiguous(memory_format=self._layout), label)
         return logits.float() if self._half else logits
 

@@ -1,6 +1,7 @@
 """Spectral normalisation of a discriminator, and the statistics of a generator's batch normalisation."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,17 @@ def update_spectrum(network: nn.Module) -> None:
         norm.train()
         norm()
         norm.eval()
+
+
+@contextmanager
+def full_precision_spectrum(network: nn.Module) -> Iterator[None]:
+    """Divide the weights now, before autocast begins, and not again until the end."""
+    with parametrize.cached():
+        for module in network.modules():
+            if parametrize.is_parametrized(module):
+                for name in module.parametrizations:  # type: ignore[union-attr]
+                    getattr(module, name)
+        yield
 
 
 def _norms(network: nn.Module) -> list[parametrize.ParametrizationList]:

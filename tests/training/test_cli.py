@@ -1,6 +1,8 @@
 """The command line as a user meets it: messages, exit codes, and no traceback."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from models.shelf import Shelf
 from training.cli import app
+from training.run import read
 
 
 def ganserve(*arguments: object) -> Result:
@@ -157,6 +160,37 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(
         torch.load(run / "checkpoint.pt", weights_only=True)["generator"] for run in (trained, tmp_path)
     )
     assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+def test_a_run_records_how_long_to_train(trained: Path, cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_bytes((trained / "run.json").read_bytes())
+    assert (read(tmp_path).images, read(tmp_path).snapshot) == (16, 10_000)
+    result = ganserve("train", "--run", tmp_path, "--resume", "--cache", cache)
+    assert "16 images seen" in result.output
+    result = ganserve(
+        "train", "--run", tmp_path, "--resume", "--cache", cache, "--images", 24, "--snapshot", 8
+    )
+    assert "24 images seen" in result.output
+    assert (read(tmp_path).images, read(tmp_path).snapshot) == (24, 8)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits its own address space")
+def test_out_of_memory_is_told_in_a_line(digits_folder: Path, cache: Path, tmp_path: Path) -> None:
+    program = """
+import resource, sys
+from training.cli import app
+from training.run import read
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, used + 2**30))
+app()
+"""
+    options = ["--resolution", 16, "--batch", 65536]
+    arguments = ["train", digits_folder, "--run", tmp_path, "--cache", cache, *options]
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("ganserve: out of memory; lower --microbatch")
+    assert "Traceback" not in result.stderr
 
 
 def test_divergence_ends_the_run_and_keeps_the_last_checkpoint(
