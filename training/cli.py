@@ -44,6 +44,8 @@ def _option(name: str, words: str, known: Collection[object] = ()) -> Any:
         default = ", ".join(f"{row[name]} for {architecture}" for architecture, row in DEFAULTS.items())
     elif name == "gamma":
         default = ", ".join(f"{gamma:g} for {penalty}" for penalty, gamma in PENALTY_GAMMA.items() if gamma)
+    elif name == "microbatch":
+        default = "this process's share of the batch"
     choices = f": {', '.join(map(str, known))}" if known else ""
     return typer.Option(help=f"{words}{choices}.", show_default=str(default))
 

@@ -22,6 +22,8 @@ def joined(device: torch.device) -> Iterator[None]:
     if count() == 1:
         yield
         return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield

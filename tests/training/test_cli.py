@@ -48,6 +48,7 @@ def trained(digits_folder: Path, cache: Path, tmp_path_factory: pytest.TempPathF
 def test_help_names_every_command_and_option() -> None:
     assert all(command in ganserve("--help").output for command in ("train", "export", "evaluate"))
     shown = ganserve("train", "--help").output
+    assert "Undefined" not in shown
     assert all(
         option in shown
         for option in ("--run", "--resume", "--images", "--preset", "--resolution", "--gamma", "--seed")

@@ -23,6 +23,8 @@ def test_what_is_left_out_follows_what_is_chosen() -> None:
     assert (settings.loss, settings.penalty, settings.gamma.start) == ("relativistic-pairing", "r1+r2", 1)
     critic = Hyperparameters.model_validate({"loss": "wasserstein"})
     assert (critic.penalty, critic.gamma.start) == ("wgan-gp", 10)  # Gulrajani et al. 2017, section 4
+    zero_sum = Hyperparameters.model_validate({"architecture": "dcgan", "loss": "minimax"})
+    assert (zero_sum.penalty, zero_sum.normalization) == ("r1", "none")
     dcgan = Hyperparameters.model_validate({"architecture": "dcgan"})
     # Radford et al. 2016, section 4
     assert (dcgan.batch, dcgan.learning_rate.start, dcgan.betas[0]) == (128, 2e-4, 0.5)
