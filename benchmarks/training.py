@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.losses import Objective, discriminator_loss, generator_loss
-from training.networks import PRESETS, Discriminator, Generator
+from training.r3gan import PRESETS, Discriminator, Generator
 
 RESOLUTION, CHANNELS, CLASSES, BATCH, LATENT = 32, 1, 10, 32, 64
 WIDTHS = (128, 96, 64, 32)  # of the plain network, at 4x4, 8x8, 16x16, 32x32

@@ -23,8 +23,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "batch": 128, "learning_rate": 2e-4, "betas": (0.5, 0.999), "ema": 20_000, "warmup": 0,
     },
 }  # fmt: skip
-# A Wasserstein critic needs bounded gradients (Gulrajani et al. 2017), and the zero-sum game does not converge
-# by itself (Mescheder et al. 2018): the discriminator wins, and leaves the generator without a gradient.
+# A Wasserstein critic needs bounded gradients (Gulrajani et al. 2017), and the zero-sum game does not
+# converge by itself (Mescheder et al. 2018): the discriminator wins, and its gradient vanishes.
 LOSS_PENALTY = {"wasserstein": "wgan-gp", "minimax": "r1"}
 PENALTY_GAMMA = {"none": 0.0, "r1": 1.0, "r2": 1.0, "r1+r2": 1.0, "wgan-gp": 10.0}
 
