@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.losses import discriminator_loss, generator_loss
-from training.networks import PRESETS, Discriminator, Generator
+from training.losses import Objective, discriminator_loss, generator_loss
+from training.r3gan import PRESETS, Discriminator, Generator
 
 RESOLUTION, CHANNELS, CLASSES, BATCH, LATENT = 32, 1, 10, 32, 64
 WIDTHS = (128, 96, 64, 32)  # of the plain network, at 4x4, 8x8, 16x16, 32x32
 ROUNDS, STEPS = 5, 4
+OBJECTIVE = Objective("relativistic-pairing", "r1+r2", 1.0)
 
 
 class PlainBlock(nn.Module):
@@ -79,9 +80,12 @@ def game(generator: nn.Module, discriminator: nn.Module) -> Callable[[], None]:
     def step() -> None:
         with torch.no_grad():
             generated = generator(torch.randn(BATCH, LATENT), label)
-        losses = [lambda: discriminator_loss(discriminator, real, generated, label, 1.0).total]
+        mix = torch.rand(BATCH)
+        losses = [lambda: discriminator_loss(OBJECTIVE, discriminator, real, generated, label, mix).total]
         losses.append(
-            lambda: generator_loss(discriminator, real, generator(torch.randn(BATCH, LATENT), label), label)
+            lambda: generator_loss(
+                OBJECTIVE, discriminator, real, generator(torch.randn(BATCH, LATENT), label), label
+            )
         )
         for optimizer, loss in zip(optimizers, losses, strict=True):
             optimizer.zero_grad()

@@ -14,7 +14,7 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from models.shelf import Generator
 from training.files import replacing
-from training.run import Hyperparameters
+from training.hyperparameters import Hyperparameters
 
 CARD_FILE = "README.md"
 
@@ -44,8 +44,8 @@ def write_version(generator: Generator, facts: TrainingFacts) -> None:
         ("Data", training.dataset),
         ("Loss", training.loss),
         ("Batch", f"{settings.batch} images"),
-        ("Learning rate", f"{settings.learning_rate:g}"),
-        ("EMA", f"half-life {settings.ema:,} images"),
+        ("Learning rate", str(settings.learning_rate)),
+        ("EMA", f"half-life {settings.ema} images"),
         ("Seed", f"{settings.seed}"),
         ("Images seen", f"{training.images_seen:,}"),
         ("Trained on", facts.hardware),

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,15 +13,19 @@ from pydantic import ValidationError
 
 from models.contract import ContractError
 from models.shelf import Shelf, ShelfError
-from training import evaluation, run
+from training import evaluation, processes, run, start
 from training.checkpoint import CheckpointError
-from training.data import DataError, ImageData, load
 from training.evaluation import EvaluationError, RealImages
 from training.export import ParityError, export_run
 from training.game import Game
+from training.hyperparameters import DEFAULTS, LATENTS, PENALTY_GAMMA, PRECISIONS, Hyperparameters
 from training.loop import Diverged, run_game
-from training.networks import PRESETS, RESOLUTIONS
-from training.run import Hyperparameters, RunError, RunRecord
+from training.losses import LOSSES
+from training.networks import NORMALIZATIONS, PRESETS, RESOLUTIONS
+from training.penalties import PENALTIES
+from training.run import RunError
+from training.start import choose_device, load_images
+from training.tables import DataError
 
 app = typer.Typer(
     help="Train a generator on a folder of images, export it, and measure it.",
@@ -29,9 +33,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-DEFAULTS = Hyperparameters()
+HYPERPARAMETERS = Hyperparameters.model_fields
 CACHE = Path("~/.cache/ganserve")
 
+
+def _option(name: str, words: str, known: Collection[object] = ()) -> Any:
+    """An option for a hyperparameter, which says what it may be and what it is by default."""
+    default = HYPERPARAMETERS[name].default
+    if name in DEFAULTS["r3gan"]:
+        default = ", ".join(f"{row[name]} for {architecture}" for architecture, row in DEFAULTS.items())
+    elif name == "gamma":
+        default = ", ".join(f"{gamma:g} for {penalty}" for penalty, gamma in PENALTY_GAMMA.items() if gamma)
+    elif name == "microbatch":
+        default = "this process's share of the batch"
+    choices = f": {', '.join(map(str, known))}" if known else ""
+    return typer.Option(help=f"{words}{choices}.", show_default=str(default))
+
+
+Column = Annotated[
+    str | None, typer.Option(help="The column of the images, where a table has several.", show_default=False)
+]
 Cache = Annotated[Path, typer.Option(help="Where decoded images are kept between runs.")]
 Models = Annotated[Path, typer.Option(help="The shelf of exported generators.")]
 Run = Annotated[Path, typer.Option("--run", help="The run's folder.")]
@@ -48,87 +69,89 @@ def train(
     ] = None,
     folder: Run = Path("runs/latest"),
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --run exactly.")] = False,
-    images: Annotated[int, typer.Option(min=1, help="Stop when this many images were seen.")] = 500_000,
+    images: Annotated[
+        int | None, typer.Option(min=1, help="Stop when this many were seen.", show_default=str(run.IMAGES))
+    ] = None,
     snapshot: Annotated[
-        int, typer.Option(min=1, help="Images between two checkpoints, each with a sample grid.")
-    ] = 10_000,
-    preset: Annotated[
-        str | None,
-        typer.Option(help=f"Shape of the networks: {', '.join(PRESETS)}.", show_default=DEFAULTS.preset),
+        int | None,
+        typer.Option(
+            min=1,
+            help="Images between two checkpoints, each with a sample grid.",
+            show_default=str(run.SNAPSHOT),
+        ),
     ] = None,
+    architecture: Annotated[str | None, _option("architecture", "Of both networks", DEFAULTS)] = None,
+    preset: Annotated[str | None, _option("preset", "Size of the networks", PRESETS)] = None,
     resolution: Annotated[
-        int | None,
-        typer.Option(
-            help=f"Side of the images in pixels: {', '.join(map(str, RESOLUTIONS))}.",
-            show_default=str(DEFAULTS.resolution),
-        ),
+        int | None, _option("resolution", "Side of the images, in pixels", RESOLUTIONS)
     ] = None,
-    batch: Annotated[
-        int | None,
-        typer.Option(
-            help="Real images a step, and as many generated ones.", show_default=str(DEFAULTS.batch)
-        ),
+    loss: Annotated[str | None, _option("loss", "What the networks play for", LOSSES)] = None,
+    penalty: Annotated[str | None, _option("penalty", "On the discriminator's gradients", PENALTIES)] = None,
+    gamma: Annotated[str | None, _option("gamma", "Weight of the penalty")] = None,
+    normalization: Annotated[
+        str | None, _option("normalization", "Of the discriminator", NORMALIZATIONS)
     ] = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(help="Of Adam, for both networks.", show_default=str(DEFAULTS.learning_rate)),
+    latent: Annotated[str | None, _option("latent", "Distribution of the latents", LATENTS)] = None,
+    augment: Annotated[
+        str | None,
+        _option("augment", "Probability of each change to what the discriminator sees, or adaptive"),
     ] = None,
-    gamma: Annotated[
-        float | None,
-        typer.Option(help="Weight of the R1 and R2 penalties.", show_default=str(DEFAULTS.gamma)),
+    mirror: Annotated[
+        bool | None, typer.Option("--mirror", help="Show half of the real images left to right.")
     ] = None,
+    batch: Annotated[int | None, _option("batch", "Real images a step, and as many generated ones")] = None,
+    microbatch: Annotated[
+        int | None, _option("microbatch", "Images that pass through the networks at once")
+    ] = None,
+    precision: Annotated[str | None, _option("precision", "Of the networks", PRECISIONS)] = None,
+    learning_rate: Annotated[str | None, _option("learning_rate", "Of Adam, for both networks")] = None,
     ema: Annotated[
-        int | None,
-        typer.Option(
-            help="Half-life, in images, of the generator's moving average.", show_default=str(DEFAULTS.ema)
-        ),
+        str | None, _option("ema", "Half-life, in images, of the generator's moving average")
     ] = None,
     warmup: Annotated[
+        int | None, _option("warmup", "Images over which the learning rate rises from 0")
+    ] = None,
+    schedule: Annotated[
         int | None,
-        typer.Option(
-            help="Images over which the learning rate rises from 0.", show_default=str(DEFAULTS.warmup)
+        _option(
+            "schedule", "Images over which --learning-rate, --gamma and --ema go from A to B, given A..B"
         ),
     ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(help="Of weights, data order and latents.", show_default=str(DEFAULTS.seed)),
-    ] = None,
+    seed: Annotated[int | None, _option("seed", "Of weights, data order and latents")] = None,
     device: Annotated[
         str, typer.Option(help="cpu, cuda or cuda:N; auto takes cuda where there is one.")
     ] = "auto",
+    column: Column = None,
     cache: Cache = CACHE,
 ) -> None:
     """Train a generator with adversarial training.
 
     Ctrl-C and SIGTERM save a checkpoint and leave; --resume then goes on as if nothing had happened.
     """
-    options = {
-        "preset": preset,
-        "resolution": resolution,
-        "batch": batch,
-        "learning_rate": learning_rate,
-        "gamma": gamma,
-        "ema": ema,
-        "warmup": warmup,
-        "seed": seed,
-    }
-    given = {name: value for name, value in options.items() if value is not None}
+    options = locals()
+    given = {name: options[name] for name in HYPERPARAMETERS if options.get(name) is not None}
+    plan = {name: options[name] for name in ("images", "snapshot") if options[name] is not None}
     with _plain_errors():
-        target = _device(device)
-        if resume:
-            record, loaded = _resume(folder, data, given, cache)
-        else:
-            record, loaded = _begin(folder, data, given, cache)
-        game = Game(record, target)
-        # a run that was killed before its first checkpoint begins again, to the same weights
-        if resume and (folder / run.CHECKPOINT_FILE).exists():
-            game.load(folder)
-        received = run_game(game, loaded, folder, images, snapshot)
-    typer.echo(f"{game.progress.images_seen:,} images seen; the run is in {folder}")
+        target = choose_device(device)
+        with processes.joined(target):
+            if resume:
+                record, loaded = start.resume(folder, data, given, cache)
+            else:
+                record, loaded = start.begin(folder, data, column, given, cache)
+            record = record.model_copy(update=plan)
+            game = Game(record, target)
+            if processes.is_first():
+                run.write(folder, record)
+            # a run that was killed before its first checkpoint begins again, to the same weights
+            if resume and (folder / run.CHECKPOINT_FILE).exists():
+                game.load(folder)
+            received = run_game(game, loaded, folder, record.images, record.snapshot)
+    if processes.is_first():
+        typer.echo(f"{game.progress.images_seen:,} images seen; the run is in {folder}")
     if received is not None:
-        again = ["ganserve", "train", "--run", str(folder), "--resume", "--images", str(images)]
-        again += ["--snapshot", str(snapshot), "--cache", str(cache)]
-        typer.echo(f"stopped by {received.name}; continue with: {shlex.join(again)}")
+        if processes.is_first():
+            again = ["ganserve", "train", "--run", str(folder), "--resume", "--cache", str(cache)]
+            typer.echo(f"stopped by {received.name}; continue with: {shlex.join(again)}")
         raise typer.Exit(128 + received)
 
 
@@ -171,6 +194,7 @@ def evaluate(
         int, typer.Option(min=1_000, help="Images shown to each classifier while it trains.")
     ] = 300_000,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of latents and classifiers.")] = 0,
+    column: Column = None,
     models: Models = Path("models"),
     cache: Cache = CACHE,
 ) -> None:
@@ -183,8 +207,10 @@ def evaluate(
         evaluation.refuse_unfit(shelved)
         shape = shelved.contract.image
         real = RealImages(
-            train=_load(data, shape.height, shape.channels, "train", cache),
-            test=_load(test or data, shape.height, shape.channels, "train" if test else "test", cache),
+            train=load_images(data, shape.height, shape.channels, "train", column, cache),
+            test=load_images(
+                test or data, shape.height, shape.channels, "train" if test else "test", column, cache
+            ),
         )
         measured = evaluation.evaluate(shelved, real, images=images, seed=seed, presentations=presentations)
         typer.echo(evaluation.as_markdown(measured))
@@ -198,8 +224,17 @@ def _plain_errors() -> Iterator[None]:
         yield
     except ValidationError as error:
         problem = error.errors()[0]
-        option = "-".join(str(problem["loc"][0]).split("_"))
-        _fail(f"--{option}: {problem['msg'].removeprefix('Value error, ')}, got {problem['input']!r}")
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["loc"]:
+            option = "-".join(str(problem["loc"][0]).split("_"))
+            message = f"--{option}: {message}, got {problem['input']!r}"
+        _fail(message)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(
+            error
+        ):
+            raise
+        _fail("out of memory; lower --microbatch (or --batch), --preset or --resolution")
     except (
         CheckpointError,
         ContractError,
@@ -217,53 +252,6 @@ def _plain_errors() -> Iterator[None]:
 def _fail(message: object) -> None:
     typer.echo(f"ganserve: {message}", err=True)
     raise typer.Exit(1)
-
-
-def _begin(
-    folder: Path, source: str | None, given: dict[str, Any], cache: Path
-) -> tuple[RunRecord, ImageData]:
-    hyperparameters = Hyperparameters(**given)
-    run.refuse_existing(folder)
-    if source is None:
-        raise RunError("DATA is missing: name a folder of images, or give --resume to continue a run")
-    data = _load(source, hyperparameters.resolution, None, "train", cache)
-    record = RunRecord.of(hyperparameters, source, data)
-    run.begin(folder, record)
-    return record, data
-
-
-def _resume(
-    folder: Path, source: str | None, given: dict[str, Any], cache: Path
-) -> tuple[RunRecord, ImageData]:
-    record = run.read(folder)
-    record.refuse_changes(given)
-    source = source or record.data.source
-    data = _load(source, record.hyperparameters.resolution, None, "train", cache)
-    if data.fingerprint != record.data.fingerprint:
-        raise RunError(
-            f"{source} differs from the images that the run in {folder} began with; "
-            "name where those images are as DATA, or start another run"
-        )
-    return record, data
-
-
-def _load(source: str, resolution: int, channels: int | None, split: str, cache: Path) -> ImageData:
-    data = load(source, resolution=resolution, channels=channels, split=split, cache=cache.expanduser())
-    if data.unreadable:
-        typer.echo(f"left out {len(data.unreadable)} unreadable images:", err=True)
-        typer.echo("\n".join(f"  {line}" for line in data.unreadable), err=True)
-    return data
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise RunError(f"--device must be auto, cpu, cuda or cuda:N, got {name}")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise RunError(f"--device {name}: torch finds {torch.cuda.device_count()} CUDA devices here")
-    return device
 
 
 def _shelf_name(data_name: str) -> str:

@@ -4,13 +4,9 @@ import hashlib
 import io
 import json
 import os
-import shutil
-import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,16 +19,13 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from training.folder import FolderError, read_folder
+from training.files import replacing_folder
 from training.pixels import UnsupportedImage, is_grey, to_square
 from training.progress import BAR
+from training.tables import DataError, find_table, image_column, read_columns
 
 UNREADABLE_SHARE = 0.01
 SLICE = 1_000
-
-
-class DataError(ValueError):
-    """Images that cannot be learned from; the message says which, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +46,28 @@ class ImageData:
 
 
 def load(
-    source: str, *, resolution: int, channels: int | None = None, split: str = "train", cache: Path
+    source: str,
+    *,
+    resolution: int,
+    channels: int | None = None,
+    split: str = "train",
+    column: str | None = None,
+    cache: Path,
 ) -> ImageData:
     """The images of a folder, a zip of one, a parquet file or folder, or a data set of the Hugging Face hub.
 
-    resolution: side in pixels; channels: 1 or 3, or None to have 1 exactly when every image is grey.
+    resolution: side in pixels; channels: 1 or 3, or None to have 1 exactly when every image is grey; column:
+    of the images, needed where a table has several such.
     A second call for the same data finds it in `cache`. Raises DataError.
     """
     datasets.disable_progress_bars()
     try:
-        table, key = _table(source, split, cache)
+        table, key = find_table(source, split, cache)
+        column = image_column(table, source, column)
+        key = hashlib.sha256(f"{key}\0{column}".encode()).hexdigest()
         folder = cache / f"{key}-{resolution}-{channels or 'auto'}"
         if not (folder / "data.json").exists():
-            _decode(*_columns(table, source), resolution, channels, folder)
+            _decode(*read_columns(table, source, column), resolution, channels, folder)
     except (DatasetNotFoundError, ConnectionError) as error:
         raise DataError(f"{source} is neither here nor on the Hugging Face hub: {error}") from None
     except (zipfile.BadZipFile, NotImplementedError) as error:
@@ -81,104 +83,6 @@ def load(
     return _open(name or source, folder)
 
 
-def _table(source: str, split: str, cache: Path) -> tuple[datasets.Dataset, str]:
-    """The rows of the source, and a key that changes with its files."""
-    path = Path(source).expanduser()
-    if path.is_file() and path.suffix.lower() == ".zip":
-        path = _unpack(path, cache)
-    if path.is_dir() and not any(path.rglob("*.parquet")):
-        return _folder_table(path, split)
-    if not path.exists() and (path.is_absolute() or source.startswith((".", "~")) or source.count("/") != 1):
-        raise DataError(
-            f"{source} does not exist; expected a folder of images, a zip of one, a parquet file or folder, "
-            "or the id of a data set on the Hugging Face hub, such as ylecun/mnist"
-        )
-    options: dict[str, Any] = {"split": split, "cache_dir": str(cache / "tables")}
-    if path.is_file():
-        if path.suffix != ".parquet":
-            raise DataError(f"{source} is a file, but neither a zip nor a parquet file")
-        table = datasets.load_dataset("parquet", data_files={"train": str(path)}, **options)
-    else:
-        table = datasets.load_dataset(str(path) if path.exists() else source, **options)
-    # the fingerprint is how datasets names the state of the files; it has no public accessor
-    return table, table._fingerprint  # noqa: SLF001
-
-
-def _folder_table(path: Path, split: str) -> tuple[datasets.Dataset, str]:
-    try:
-        found = read_folder(path, split)
-    except FolderError as error:
-        raise DataError(str(error)) from None
-    columns: dict[str, list[Any]] = {"image": [str(file) for file in found.files]}
-    features: dict[str, Any] = {"image": datasets.Image()}
-    if found.classes:
-        columns["label"] = list(found.labels)
-        features["label"] = datasets.ClassLabel(names=list(found.classes))
-    state = hashlib.sha256(json.dumps(found.classes).encode())
-    for file in found.files:
-        status = file.stat() if file.exists() else None  # a broken link is an unreadable image
-        state.update(f"{file}\0{status and (status.st_size, status.st_mtime_ns)}\0".encode())
-    return datasets.Dataset.from_dict(columns, features=datasets.Features(features)), state.hexdigest()
-
-
-def _unpack(archive: Path, cache: Path) -> Path:
-    with archive.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    folder = cache / "archives" / digest
-    if not folder.exists():
-        with _aside(folder) as aside, zipfile.ZipFile(archive) as opened:
-            opened.extractall(aside)
-    # a zip of a folder holds that folder, not the class folders, at its top
-    inside = [child for child in folder.iterdir() if child.name != "__MACOSX"]
-    while len(inside) == 1 and inside[0].is_dir() and any(child.is_dir() for child in inside[0].iterdir()):
-        folder, inside = inside[0], list(inside[0].iterdir())
-    return folder
-
-
-@contextmanager
-def _aside(folder: Path) -> Iterator[Path]:
-    """A new folder that takes the place of `folder` when all is written, unless another process was first."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".part", dir=folder.parent))
-    try:
-        yield aside
-        try:
-            aside.rename(folder)
-        except OSError:
-            if not folder.exists():
-                raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _columns(
-    table: datasets.Dataset, source: str
-) -> tuple[datasets.Column, NDArray[np.int64], tuple[str, ...]]:
-    """The image files, their labels (all 0 without classes), and the names of the classes."""
-    images = [name for name, feature in table.features.items() if isinstance(feature, datasets.Image)]
-    if not images:
-        raise DataError(
-            f"{source} has no image column; expected the schema of the Hugging Face hub: `image`, and "
-            f"`label` for classes; found {', '.join(table.features)}"
-        )
-    labels = [name for name, feature in table.features.items() if isinstance(feature, datasets.ClassLabel)]
-    label = "label" if "label" in table.features else next(iter(labels), None)
-    files = table.cast_column(images[0], datasets.Image(decode=False))[images[0]]
-    if label is None:
-        return files, np.zeros(len(table), np.int64), ()
-    if label not in labels:  # numbers or strings, without names
-        table = table.class_encode_column(label)
-    classes = tuple(table.features[label].names)
-    given = table.with_format("arrow")[label]
-    numbers = np.array([-1 if number is None else number for number in given.to_pylist()], np.int64)
-    if ((numbers < 0) | (numbers >= len(classes))).any():
-        raise DataError(
-            f"some images of {source} have no label, or one beyond the {len(classes)} classes; "
-            "remove them or label them"
-        )
-    return files, numbers, classes
-
-
 def _decode(
     files: datasets.Column,
     labels: NDArray[np.int64],
@@ -192,7 +96,7 @@ def _decode(
     kept: list[int] = []
     digest = hashlib.sha256(json.dumps(classes).encode())
     with (
-        _aside(folder) as aside,
+        replacing_folder(folder) as aside,
         (aside / "images.bin").open("wb") as images,
         ThreadPoolExecutor(os.cpu_count()) as pool,
         tqdm(total=len(files), desc="decoding", unit="img", **BAR) as bar,

@@ -1,16 +1,11 @@
-"""Generator against discriminator: one step of the game, and all the state that it has.
-
-Every draw follows from the seed and the number of images seen, so the state holds no random generators,
-and a run that is killed and resumed makes the same draws as one that is not.
-"""
+"""Generator against discriminator: one step of the game, and all the state that it has."""
 
 import copy
 import os
 import platform
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -18,13 +13,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training import checkpoint
+from training import checkpoint, processes
+from training.augment import Strength, augment
+from training.batches import Draws, batch_rows, draw, draw_latents
 from training.data import ImageData
-from training.losses import discriminator_loss, generator_loss
-from training.networks import PRESETS, Discriminator, Generator, to_pixels, to_signed
-from training.run import CHECKPOINT_FILE, RunRecord
+from training.losses import LOSSES, Objective, discriminator_loss, generator_loss
+from training.networks import build, to_pixels, to_signed
+from training.normalization import full_precision_spectrum, measure_statistics, update_spectrum
+from training.run import CHECKPOINT_FILE, RunError, RunRecord
 
 SAMPLE_COLUMNS = 10
+Network = TypeVar("Network", bound=nn.Module)
+# microbatches whose statistics the average draws with
+STATISTICS = 16
 
 
 @dataclass
@@ -43,23 +44,48 @@ class Progress:
             setattr(self, name, value)
 
 
+class Microbatch(NamedTuple):
+    """Real images, their labels and the draws, on the device, that pass through the networks together."""
+
+    real: Tensor
+    label: Tensor | None
+    draws: Draws
+
+
 class Game:
-    """Both networks, the generator's moving average, optimizers and progress."""
+    """Both networks, the generator's moving average, optimizers, augmentation and progress."""
 
     def __init__(self, record: RunRecord, device: torch.device) -> None:
-        self.settings = record.hyperparameters
+        settings = self.settings = record.hyperparameters
         self.device = device
         self.classes = len(record.data.classes)
-        preset = PRESETS[self.settings.preset]
-        shape = (preset, self.settings.resolution, record.data.channels, self.classes)
+        channels = record.data.channels
         with torch.random.fork_rng():
-            torch.manual_seed(self.settings.seed)
-            self.generator = Generator(*shape).to(device)
-            self.discriminator = Discriminator(*shape).to(device)
-        self.average = copy.deepcopy(self.generator).requires_grad_(requires_grad=False)
-        self.generator_optimizer = _optimizer(self.generator)
-        self.discriminator_optimizer = _optimizer(self.discriminator)
+            torch.manual_seed(settings.seed)
+            generator, discriminator = build(
+                settings.architecture,
+                settings.preset,
+                settings.resolution,
+                channels,
+                self.classes,
+                settings.normalization,
+            )
+        # in bfloat16, tensor cores read the channels of a pixel side by side
+        self._half = settings.precision == "bfloat16"
+        self._layout = torch.channels_last if self._half else torch.contiguous_format
+        self.generator = _in_layout(generator.to(device), self._layout)
+        self.discriminator = _in_layout(discriminator.to(device), self._layout)
+        self.average = copy.deepcopy(self.generator).requires_grad_(requires_grad=False).eval()
+        self.generator_optimizer = torch.optim.Adam(self.generator.parameters(), betas=settings.betas)
+        self.discriminator_optimizer = torch.optim.Adam(self.discriminator.parameters(), betas=settings.betas)
+        self.strength = Strength(settings.augment)
         self.progress = Progress()
+        self._rounds, uneven = divmod(settings.batch, settings.microbatch * processes.count())
+        if uneven:
+            raise RunError(
+                f"{processes.count()} processes cannot share batches of {settings.batch} images in "
+                f"microbatches of {settings.microbatch}; choose a batch that is a multiple of both"
+            )
 
     def save(self, folder: Path) -> None:
         """Write the run's checkpoint."""
@@ -72,42 +98,130 @@ class Game:
 
     def step(self, data: ImageData) -> dict[str, Tensor]:
         """Update the discriminator, then the generator, on one batch; gives losses and penalties."""
-        settings = self.settings
-        seen = self.progress.images_seen
-        rows = batch_rows(settings.seed, seen, settings.batch, len(data.images))
-        real = to_signed(torch.from_numpy(data.images[rows]).to(self.device))
-        label = self._one_hot(data.labels[rows])
-        draws = _draws(settings.seed, seen)
+        settings, seen = self.settings, self.progress.images_seen
+        share = seen / settings.schedule if settings.schedule else 0.0
+        objective = Objective(settings.loss, settings.penalty, settings.gamma.at(share))
+        rise = min(1, (seen + settings.batch) / max(1, settings.warmup))
         for optimizer in (self.discriminator_optimizer, self.generator_optimizer):
-            rise = min(1, (seen + settings.batch) / max(1, settings.warmup))
             for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * rise
+                group["lr"] = settings.learning_rate.at(share) * rise
 
-        with torch.no_grad():
-            generated = self.generator(self._latent(draws), label)
-        loss = discriminator_loss(self.discriminator, real, generated, label, settings.gamma)
-        _descend(self.discriminator_optimizer, loss.total)
-
-        self.discriminator.requires_grad_(requires_grad=False)
-        generated = self.generator(self._latent(draws), label)
-        against = generator_loss(self.discriminator, real, generated, label)
-        _descend(self.generator_optimizer, against)
-        self.discriminator.requires_grad_(requires_grad=True)
-
+        microbatches = self._microbatches(data)
+        losses = self._discriminator_turn(objective, microbatches)
+        losses |= self._generator_turn(objective, microbatches)
+        self.strength.observe(losses.pop("sign"), settings.batch)
         self.progress.images_seen = seen + settings.batch
-        self._update_average()
-        losses = {"discriminator": loss.adversarial, "generator": against, "r1": loss.r1, "r2": loss.r2}
-        return {name: value.detach() for name, value in losses.items()}
+        self._update_average(settings.ema.at(share))
+        if self.strength.adaptive:
+            losses["augmentation"] = torch.tensor(self.strength.value)
+        return losses
+
+    def settle(self, data: ImageData) -> None:
+        """Measure the statistics that the average draws with, before it draws or is saved."""
+        size = STATISTICS * self.settings.microbatch
+        labels = data.labels[batch_rows(self.settings.seed, 0, size, len(data.images))]
+        random = torch.Generator().manual_seed(self.settings.seed)
+        measure_statistics(
+            self.average,
+            (
+                (self._latents(len(part), random), self._one_hot(part))
+                for part in np.split(labels, STATISTICS)
+            ),
+        )
 
     @torch.no_grad()
     def samples(self) -> NDArray[np.uint8]:
         """Pictures of the average [rows * 10, H, W, C]: a row a class, ten rows when unconditional."""
         rows = self.classes or SAMPLE_COLUMNS
-        draws = torch.Generator().manual_seed(self.settings.seed)
-        shape = (rows * SAMPLE_COLUMNS, self.average.latent_dim)
-        latent = torch.randn(shape, generator=draws).to(self.device)
+        latent = self._latents(rows * SAMPLE_COLUMNS, torch.Generator().manual_seed(self.settings.seed))
         label = self._one_hot(np.repeat(np.arange(rows), SAMPLE_COLUMNS))
         return to_pixels(self.average(latent, label)).cpu().numpy()
+
+    def _discriminator_turn(self, objective: Objective, microbatches: list[Microbatch]) -> dict[str, Tensor]:
+        update_spectrum(self.discriminator)
+        reports = []
+        for real, label, draws in microbatches:
+            with torch.no_grad():
+                generated = self._generate(draws.latents[0], label)
+            loss = discriminator_loss(
+                objective,
+                self._judge,
+                self._augment(real, draws.augmentation[0]),
+                self._augment(generated, draws.augmentation[1]),
+                label,
+                draws.mix,
+            )
+            self._backward(loss.total)
+            sign = LOSSES[objective.loss].sign(loss.on_real, loss.on_generated)
+            reports.append({"discriminator": loss.adversarial, **loss.penalties, "sign": sign})
+        return self._update(self.discriminator_optimizer, reports)
+
+    def _generator_turn(self, objective: Objective, microbatches: list[Microbatch]) -> dict[str, Tensor]:
+        update_spectrum(self.discriminator)
+        self.discriminator.requires_grad_(requires_grad=False)
+        reports = []
+        for real, label, draws in microbatches:
+            loss = generator_loss(
+                objective,
+                self._judge,
+                self._augment(real, draws.augmentation[0]),
+                self._augment(self._generate(draws.latents[1], label), draws.augmentation[2]),
+                label,
+            )
+            self._backward(loss)
+            reports.append({"generator": loss})
+        self.discriminator.requires_grad_(requires_grad=True)
+        return self._update(self.generator_optimizer, reports)
+
+    def _microbatches(self, data: ImageData) -> list[Microbatch]:
+        """This process's share of the batch."""
+        settings = self.settings
+        latent = (settings.latent, self.generator.latent_dim)
+        draws = draw(settings.seed, self.progress.images_seen, settings.batch, len(data.images), latent)
+        first = processes.rank() * self._rounds
+        starts = [number * settings.microbatch for number in range(first, first + self._rounds)]
+        return [self._microbatch(data, draws.part(start, start + settings.microbatch)) for start in starts]
+
+    def _microbatch(self, data: ImageData, draws: Draws) -> Microbatch:
+        draws = draws.to(self.device)
+        real = to_signed(torch.from_numpy(data.images[draws.rows]).to(self.device))
+        if self.settings.mirror:
+            real = torch.where(draws.mirrored[:, None, None, None], real.flip(3), real)
+        return Microbatch(real, self._one_hot(data.labels[draws.rows]), draws)
+
+    def _generate(self, latent: Tensor, label: Tensor | None) -> Tensor:
+        with self._autocast():
+            images: Tensor = self.generator(latent, label)
+        return images.float() if self._half else images
+
+    def _judge(self, images: Tensor, label: Tensor | None) -> Tensor:
+        with full_precision_spectrum(self.discriminator), self._autocast():
+            logits: Tensor = self.discriminator(images.contiguous(memory_format=self._layout), label)
+        return logits.float() if self._half else logits
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._half)
+
+    def _augment(self, images: Tensor, numbers: Tensor) -> Tensor:
+        return augment(images, numbers, self.strength.value)
+
+    def _backward(self, loss: Tensor) -> None:
+        (loss * (self.settings.microbatch / self.settings.batch)).backward()  # type: ignore[no-untyped-call]
+
+    def _update(
+        self, optimizer: torch.optim.Optimizer, reports: list[dict[str, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Step along the gradients of all microbatches of all processes; gives the means of their reports."""
+        share = self.settings.microbatch / self.settings.batch
+        means = {
+            name: torch.stack([report[name].detach() for report in reports]).sum() * share
+            for name in reports[0]
+        }
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        processes.add_up([*(weight.grad for weight in weights if weight.grad is not None), *means.values()])
+        optimizer.step()
+        optimizer.zero_grad()
+        return means
 
     def _parts(self) -> dict[str, checkpoint.Stateful]:
         return {
@@ -116,58 +230,29 @@ class Game:
             "average": self.average,
             "generator_optimizer": self.generator_optimizer,
             "discriminator_optimizer": self.discriminator_optimizer,
+            "augmentation": self.strength,
             "progress": self.progress,
         }
+
+    def _latents(self, number: int, random: torch.Generator) -> Tensor:
+        return draw_latents(self.settings.latent, self.average.latent_dim, number, random).to(self.device)
 
     def _one_hot(self, labels: NDArray[np.int64]) -> Tensor | None:
         if not self.classes:
             return None
         return F.one_hot(torch.from_numpy(labels), self.classes).float().to(self.device)
 
-    def _latent(self, draws: torch.Generator) -> Tensor:
-        shape = (self.settings.batch, self.generator.latent_dim)
-        return torch.randn(shape, generator=draws).to(self.device)
-
     @torch.no_grad()
-    def _update_average(self) -> None:
+    def _update_average(self, half_life: float) -> None:
         # early on a shorter half-life, so that the average does not hold the first weights for long
-        half_life = min(self.settings.ema, 0.05 * self.progress.images_seen)
+        half_life = min(half_life, 0.05 * self.progress.images_seen)
         weight = 1 - 0.5 ** (self.settings.batch / half_life)
         for mean, current in zip(self.average.parameters(), self.generator.parameters(), strict=True):
             mean.lerp_(current, weight)
 
 
-def batch_rows(seed: int, images_seen: int, batch: int, size: int) -> NDArray[np.int64]:
-    """The rows [batch] of a data set of `size` images that come after `images_seen` images.
-
-    Each epoch is a permutation of its own; a batch may reach from one into the next.
-    """
-    places = np.arange(images_seen, images_seen + batch)
-    epochs = places // size
-    rows = [
-        _permutation(seed, int(epoch), size)[places[epochs == epoch] % size] for epoch in np.unique(epochs)
-    ]
-    return np.concatenate(rows)
-
-
-@lru_cache(maxsize=2)
-def _permutation(seed: int, epoch: int, size: int) -> NDArray[np.int64]:
-    return np.random.default_rng((seed, epoch)).permutation(size)
-
-
-def _draws(seed: int, images_seen: int) -> torch.Generator:
-    state = np.random.SeedSequence((seed, images_seen)).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(state[0] >> np.uint64(1)))
-
-
-def _optimizer(network: nn.Module) -> torch.optim.Adam:
-    return torch.optim.Adam(network.parameters(), betas=(0.0, 0.99))
-
-
-def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
+def _in_layout(network: Network, layout: torch.memory_format) -> Network:
+    return network.to(memory_format=layout)  # type: ignore[no-any-return, call-overload]  # torch's stubs lag
 
 
 def _hardware(device: torch.device) -> str:

@@ -1,19 +1,21 @@
 """The folder of a training run, and what was decided when it began."""
 
 import subprocess
-from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from training.data import ImageData
 from training.files import replacing
-from training.networks import PRESETS, RESOLUTIONS
+from training.hyperparameters import Hyperparameters
 
 RUN_FILE = "run.json"
 CHECKPOINT_FILE = "checkpoint.pt"
 SAMPLES_FOLDER = "samples"
+# when to stop, and how often to write a checkpoint, both in images
+IMAGES = 500_000
+SNAPSHOT = 10_000
 
 
 class RunError(ValueError):
@@ -24,36 +26,11 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def _one_of(known: Collection[object]) -> AfterValidator:
-    def check(value: object) -> object:
-        if value not in known:
-            raise ValueError(f"expected one of {', '.join(map(str, known))}")
-        return value
-
-    return AfterValidator(check)
-
-
-class Hyperparameters(_Record):
-    """All that decides the weights, besides the data.
-
-    batch, ema, warmup: in images. ema is the half-life of the generator's moving average; over the first
-    `warmup` images the learning rate rises from 0. gamma weighs R1 and R2.
-    """
-
-    preset: Annotated[str, _one_of(PRESETS)] = "tiny"
-    resolution: Annotated[int, _one_of(RESOLUTIONS)] = 32
-    batch: int = Field(default=32, gt=0)
-    learning_rate: float = Field(default=5e-4, gt=0, allow_inf_nan=False)
-    gamma: float = Field(default=1.0, ge=0, allow_inf_nan=False)
-    ema: int = Field(default=20_000, gt=0)
-    warmup: int = Field(default=6_400, ge=0)
-    seed: int = Field(default=0, ge=0, lt=2**63)
-
-
 class DataRecord(_Record):
-    """Which images a run learns from; the fingerprint is that of training.data."""
+    """Which images a run learns from, and from which column; the fingerprint is that of training.data."""
 
     source: str
+    column: str | None = None
     name: str
     fingerprint: str
     channels: Literal[1, 3]
@@ -66,20 +43,34 @@ class RunRecord(_Record):
     hyperparameters: Hyperparameters
     data: DataRecord
     source_commit: str
+    images: int = IMAGES
+    snapshot: int = SNAPSHOT
 
     @classmethod
-    def of(cls, hyperparameters: Hyperparameters, source: str, data: ImageData) -> Self:
-        """The record of a run that begins now, from `data` that was loaded from `source`."""
+    def of(
+        cls,
+        hyperparameters: Hyperparameters,
+        source: str,
+        data: ImageData,
+        *,
+        column: str | None = None,
+        images: int = IMAGES,
+        snapshot: int = SNAPSHOT,
+    ) -> Self:
+        """The record of a run that begins now, from `data` that was loaded from a column of `source`."""
         return cls(
             hyperparameters=hyperparameters,
             data=DataRecord(
                 source=str(Path(source).resolve()) if Path(source).exists() else source,
+                column=column,
                 name=data.name,
                 fingerprint=data.fingerprint,
                 channels=data.images.shape[3],
                 classes=data.classes,
             ),
             source_commit=_source_commit(),
+            images=images,
+            snapshot=snapshot,
         )
 
     def refuse_changes(self, given: dict[str, Any]) -> None:
@@ -88,10 +79,18 @@ class RunRecord(_Record):
         changed = [
             f"--{name.replace('_', '-')} {value} (the run has {recorded[name]})"
             for name, value in given.items()
-            if value != recorded[name]
+            if self.hyperparameters != _with(recorded, name, value)
         ]
         if changed:
             raise RunError(f"a run resumes under its own hyperparameters; leave out {', '.join(changed)}")
+
+
+def _with(recorded: dict[str, Any], name: str, value: object) -> Hyperparameters | None:
+    """The recorded hyperparameters with another value; None when it does not go with the others."""
+    try:
+        return Hyperparameters.model_validate(recorded | {name: value})
+    except ValidationError:
+        return None
 
 
 def refuse_existing(folder: Path) -> None:
@@ -100,8 +99,8 @@ def refuse_existing(folder: Path) -> None:
         raise RunError(f"{folder} holds a run already; continue it with --resume, or name another --run")
 
 
-def begin(folder: Path, record: RunRecord) -> None:
-    """Make the folder of a run."""
+def write(folder: Path, record: RunRecord) -> None:
+    """Record a run, in a folder that is made when there is none."""
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / RUN_FILE) as aside:
         aside.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")

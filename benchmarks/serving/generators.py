@@ -34,8 +34,8 @@ def _put_random(name: str, shelf: Shelf) -> None:
     import torch  # noqa: PLC0415 - so that what only looks for the generators needs none
 
     from training.export import to_onnx  # noqa: PLC0415
-    from training.networks import PRESETS  # noqa: PLC0415
-    from training.networks import Generator as Network  # noqa: PLC0415
+    from training.r3gan import PRESETS  # noqa: PLC0415
+    from training.r3gan import Generator as Network  # noqa: PLC0415
 
     torch.manual_seed(0)
     classes = tuple("0123456789")

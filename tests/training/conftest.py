@@ -6,7 +6,8 @@ import torch
 
 from tests.digits import write_digits
 from training.data import ImageData, load
-from training.run import Hyperparameters, RunRecord
+from training.hyperparameters import Hyperparameters
+from training.run import RunRecord
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -31,5 +32,5 @@ def digits_data(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture
 def record(digits_folder: Path, digits_data: ImageData) -> RunRecord:
     """A run small enough for a test."""
-    settings = Hyperparameters(resolution=16, batch=8, warmup=16, seed=3)
+    settings = Hyperparameters.model_validate({"resolution": 16, "batch": 8, "warmup": 16, "seed": 3})
     return RunRecord.of(settings, str(digits_folder), digits_data)

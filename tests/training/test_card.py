@@ -6,9 +6,9 @@ from huggingface_hub import ModelCard, ModelCardData
 from models.shelf import Generator, Shelf
 from tests.generators import tiny_generator
 from training.card import TrainingFacts, table, write_evaluation, write_version
-from training.run import Hyperparameters
+from training.hyperparameters import Hyperparameters
 
-FACTS = TrainingFacts("an abacus", 1.25, 1234, Hyperparameters(batch=17))
+FACTS = TrainingFacts("an abacus", 1.25, 1234, Hyperparameters.model_validate({"batch": 17}))
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """The command line as a user meets it: messages, exit codes, and no traceback."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from models.shelf import Shelf
 from training.cli import app
+from training.run import read
 
 
 def ganserve(*arguments: object) -> Result:
@@ -45,6 +48,7 @@ def trained(digits_folder: Path, cache: Path, tmp_path_factory: pytest.TempPathF
 def test_help_names_every_command_and_option() -> None:
     assert all(command in ganserve("--help").output for command in ("train", "export", "evaluate"))
     shown = ganserve("train", "--help").output
+    assert "Undefined" not in shown
     assert all(
         option in shown
         for option in ("--run", "--resume", "--images", "--preset", "--resolution", "--gamma", "--seed")
@@ -91,7 +95,7 @@ def test_resuming_under_other_hyperparameters_is_refused_with_the_differences(
     trained: Path, cache: Path
 ) -> None:
     result = ganserve("train", "--run", trained, "--resume", "--gamma", 3, "--batch", 8, "--cache", cache)
-    refused(result, "leave out --gamma 3.0 (the run has 1.0)")
+    refused(result, "leave out --gamma 3 (the run has 1.0)")
     assert "--batch" not in result.output
 
 
@@ -111,7 +115,13 @@ def test_resuming_on_other_images_is_refused(trained: Path, cache: Path, tmp_pat
         (["train"], "DATA is missing"),
         (["train", ".", "--resolution", "48"], "--resolution: expected one of 16, 32, 64, 128, 256, got 48"),
         (["train", ".", "--preset", "huge"], "--preset: expected one of tiny, small, base, got 'huge'"),
-        (["train", ".", "--learning-rate", "0"], "--learning-rate: Input should be greater than 0"),
+        (["train", ".", "--learning-rate", "0"], "--learning-rate: expected more than 0, got '0'"),
+        (["train", ".", "--architecture", "biggan"], "--architecture: expected one of r3gan, dcgan"),
+        (["train", ".", "--loss", "l1"], "--loss: expected one of minimax, non-saturating, least-squares"),
+        (
+            ["train", ".", "--architecture", "dcgan", "--loss", "wasserstein", "--normalization", "batch"],
+            "the penalty wgan-gp is on the gradient of each image by itself",
+        ),
         (["train", ".", "--device", "abacus"], "--device must be auto, cpu, cuda or cuda:N, got abacus"),
         (["train", ".", "--device", "cuda:99"], "--device cuda:99: torch finds"),
         (["train", ".", "--images", "many"], "--images"),
@@ -151,6 +161,37 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(
         torch.load(run / "checkpoint.pt", weights_only=True)["generator"] for run in (trained, tmp_path)
     )
     assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+def test_a_run_records_how_long_to_train(trained: Path, cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_bytes((trained / "run.json").read_bytes())
+    assert (read(tmp_path).images, read(tmp_path).snapshot) == (16, 10_000)
+    result = ganserve("train", "--run", tmp_path, "--resume", "--cache", cache)
+    assert "16 images seen" in result.output
+    result = ganserve(
+        "train", "--run", tmp_path, "--resume", "--cache", cache, "--images", 24, "--snapshot", 8
+    )
+    assert "24 images seen" in result.output
+    assert (read(tmp_path).images, read(tmp_path).snapshot) == (24, 8)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits its own address space")
+def test_out_of_memory_is_told_in_a_line(digits_folder: Path, cache: Path, tmp_path: Path) -> None:
+    program = """
+import resource, sys
+from training.cli import app
+from training.run import read
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, used + 2**30))
+app()
+"""
+    options = ["--resolution", 16, "--batch", 65536]
+    arguments = ["train", digits_folder, "--run", tmp_path, "--cache", cache, *options]
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("ganserve: out of memory; lower --microbatch")
+    assert "Traceback" not in result.stderr
 
 
 def test_divergence_ends_the_run_and_keeps_the_last_checkpoint(

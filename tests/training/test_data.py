@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tests.digits import digits
-from training.data import DataError, load
+from training.data import load
+from training.tables import DataError
 
 
 @pytest.fixture
@@ -231,3 +232,26 @@ def test_two_processes_may_fill_one_cache(photos: Path, cache: Path) -> None:
     command = [sys.executable, "-c", script, str(photos), str(cache)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert [process.communicate(timeout=60)[0].strip() for process in both] == ["12", "12"]
+
+
+def test_of_several_image_columns_one_is_chosen(cache: Path, tmp_path: Path) -> None:
+    squares = {name: [Image.new("L", (16, 16), shade)] * 2 for name, shade in (("before", 0), ("after", 200))}
+    features = datasets.Features({name: datasets.Image() for name in squares})
+    table = tmp_path / "pairs.parquet"
+    datasets.Dataset.from_dict(squares, features=features).to_parquet(str(table))
+    with pytest.raises(DataError, match=r"several image columns; choose one of before, after with --column"):
+        load(str(table), resolution=16, cache=cache)
+    with pytest.raises(DataError, match=r"no image column middle; it has before, after"):
+        load(str(table), resolution=16, column="middle", cache=cache)
+    for name, shade in (("after", 200), ("before", 0), ("after", 200)):
+        assert (load(str(table), resolution=16, column=name, cache=cache).images == shade).all()
+
+
+def test_what_is_not_here_is_said_to_be_looked_up_on_the_hub(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(DataError, match=r"photo/cats is neither here nor on the Hugging Face hub"):
+        load("photo/cats", resolution=16, cache=cache)
+    said = "photo/cats is no file or folder here; looking it up on the Hugging Face hub"
+    assert said in capsys.readouterr().err

@@ -4,31 +4,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch.nn.functional import softplus
 
+from training.batches import batch_rows
 from training.data import ImageData
-from training.game import Game, batch_rows
-from training.networks import to_pixels
+from training.game import Game
+from training.hyperparameters import Hyperparameters
+from training.losses import Objective, discriminator_loss
+from training.networks import to_pixels, to_signed
 from training.run import RunRecord
 
 CPU = torch.device("cpu")
-
-
-@given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 60), st.integers(1, 5), st.integers(0, 9))
-def test_an_epoch_shows_every_image_once(seed: int, batch: int, size: int, epochs: int, skip: int) -> None:
-    # read batch by batch from the start of an epoch, each stretch of `size` rows is a permutation
-    start = skip * size
-    steps = -(-epochs * size // batch)
-    rows = np.concatenate([batch_rows(seed, start + step * batch, batch, size) for step in range(steps)])
-    for epoch in range(epochs):
-        assert sorted(rows[epoch * size : (epoch + 1) * size]) == list(range(size))
-
-
-def test_epochs_and_seeds_have_orders_of_their_own() -> None:
-    orders = [batch_rows(seed, epoch * 100, 100, 100).tolist() for seed in (0, 1) for epoch in (0, 1)]
-    assert len({tuple(order) for order in orders}) == 4
 
 
 def weights(game: Game) -> list[torch.Tensor]:
@@ -38,6 +24,12 @@ def weights(game: Game) -> list[torch.Tensor]:
 
 def same(left: list[torch.Tensor], right: list[torch.Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(left, right, strict=True))
+
+
+def playing(record: RunRecord, **chosen: object) -> RunRecord:
+    """The record of another game on the same images."""
+    settings = {"resolution": 16, "batch": 8, "warmup": 16, "seed": 3} | chosen
+    return record.model_copy(update={"hyperparameters": Hyperparameters.model_validate(settings)})
 
 
 def test_a_seed_reproduces_the_weights_bit_for_bit(record: RunRecord, digits_data: ImageData) -> None:
@@ -50,9 +42,7 @@ def test_a_seed_reproduces_the_weights_bit_for_bit(record: RunRecord, digits_dat
 
 
 def test_another_seed_is_another_game(record: RunRecord) -> None:
-    settings = record.hyperparameters.model_copy(update={"seed": 4})
-    other = record.model_copy(update={"hyperparameters": settings})
-    assert not same(weights(Game(record, CPU)), weights(Game(other, CPU)))
+    assert not same(weights(Game(record, CPU)), weights(Game(playing(record, seed=4), CPU)))
 
 
 def test_a_step_moves_both_networks_and_counts_images(record: RunRecord, digits_data: ImageData) -> None:
@@ -97,7 +87,7 @@ class PlainGame:
         squares = slope.pow(2).flatten(1).sum(1)
         r1, r2 = squares[:batch].mean(), squares[batch:].mean()
         judged = softplus(logits[batch:] - logits[:batch]).mean()
-        self._descend(0, self.discriminator, judged + settings.gamma * (r1 + r2) / 2)
+        self._descend(0, self.discriminator, judged + 0.3 * (r1 + r2) / 2)
 
         on_generated = self.discriminator(self.generator(latents[1], label), label)
         against = softplus(self.discriminator(real, label) - on_generated).mean()
@@ -110,16 +100,18 @@ class PlainGame:
         for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
             weight.grad = gradient
         rise = min(1, (self.seen + self.settings.batch) / self.settings.warmup)
-        self.adams[which].param_groups[0]["lr"] = self.settings.learning_rate * rise
+        self.adams[which].param_groups[0]["lr"] = 5e-4 * rise
         self.adams[which].step()
 
 
-def test_steps_are_those_of_the_paper_in_plain_torch(record: RunRecord, digits_data: ImageData) -> None:
-    settings = record.hyperparameters.model_copy(update={"gamma": 0.3})
-    game = Game(record.model_copy(update={"hyperparameters": settings}), CPU)
+def test_steps_are_those_of_the_paper_in_plain_torch(
+    record: RunRecord, digits_data: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    game = Game(playing(record, gamma=0.3), CPU)
     # in float64: Adam divides by the gradient's size, and so would make steps of float32's rounding errors
     for network in (game.generator, game.discriminator, game.average):
         network.double().register_forward_pre_hook(lambda _, inputs: tuple(part.double() for part in inputs))
+    monkeypatch.setattr("training.game.to_signed", lambda pixels: to_signed(pixels).double())
     plain = PlainGame(game)
     for _ in range(3):
         found, expected = game.step(digits_data), plain.step(digits_data)
@@ -152,8 +144,7 @@ def test_the_learning_rate_rises_over_the_warmup(record: RunRecord, digits_data:
 
 
 def test_the_average_follows_its_half_life(record: RunRecord, digits_data: ImageData) -> None:
-    settings = record.hyperparameters.model_copy(update={"ema": 2})
-    game = Game(record.model_copy(update={"hyperparameters": settings}), CPU)
+    game = Game(playing(record, ema=2), CPU)
     game.progress.images_seen = 1_000
     before = game.average.dense.weight.clone()
     game.step(digits_data)
@@ -172,6 +163,103 @@ def test_early_on_the_half_life_is_a_twentieth_of_what_was_seen(
     # 8 images at a half-life of 1000 / 20 = 50
     expected = game.generator.dense.weight * (1 - 2 ** (-8 / 50))
     assert torch.allclose(game.average.dense.weight, expected, atol=1e-6)
+
+
+def total_change(before: list[torch.Tensor], after: list[torch.Tensor]) -> float:
+    squares = [(a.float() - b.float()).square().sum() for a, b in zip(before, after, strict=True)]
+    return torch.stack(squares).sum().sqrt().item()
+
+
+@pytest.mark.parametrize("augment", [0, 0.5])
+def test_microbatches_add_up_to_the_batch(record: RunRecord, digits_data: ImageData, augment: float) -> None:
+    chosen = {"penalty": "r1+r2", "augment": augment, "mirror": True}
+    whole, cut = (Game(playing(record, microbatch=size, **chosen), CPU) for size in (8, 2))
+    start = weights(whole)
+    for _ in range(3):
+        losses, same_losses = whole.step(digits_data), cut.step(digits_data)
+    for name, value in losses.items():
+        assert same_losses[name].item() == pytest.approx(value.item(), rel=1e-4), name
+    assert total_change(weights(whole), weights(cut)) < 1e-3 * total_change(start, weights(whole))
+
+
+@pytest.mark.parametrize("architecture", ["r3gan", "dcgan"])
+@pytest.mark.parametrize("normalization", ["none", "spectral"])
+def test_bfloat16_takes_about_the_same_steps(
+    record: RunRecord, digits_data: ImageData, architecture: str, normalization: str
+) -> None:
+    chosen = {"architecture": architecture, "normalization": normalization}
+    full, half = (
+        Game(playing(record, precision=precision, **chosen), CPU) for precision in ("float32", "bfloat16")
+    )
+    for _ in range(2):
+        losses, rounded = full.step(digits_data), half.step(digits_data)
+    for name, value in losses.items():
+        assert rounded[name].dtype == torch.float32
+        assert rounded[name].item() == pytest.approx(value.item(), rel=0.1, abs=0.01), name
+    assert any(rounded[name] != value for name, value in losses.items())
+    assert all(weight.dtype != torch.bfloat16 for weight in weights(half))
+    convolution = (
+        next(layer for layer in half.generator.modules() if isinstance(layer, torch.nn.Conv2d))
+        if (architecture == "r3gan")
+        else next(layer for layer in half.generator.modules() if isinstance(layer, torch.nn.ConvTranspose2d))
+    )
+    assert convolution.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_learning_rate_gamma_and_ema_follow_their_schedules(
+    record: RunRecord, digits_data: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gammas = []
+
+    def spy(objective: Objective, *others: object) -> object:
+        gammas.append(objective.gamma)
+        return discriminator_loss(objective, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("training.game.discriminator_loss", spy)
+    # over 16 images, two batches
+    changing = {"learning_rate": "4e-4..2e-4", "gamma": "2..1", "ema": "8..4", "schedule": 16, "warmup": 0}
+    game = Game(playing(record, **changing), CPU)
+    rates = []
+    for _ in range(3):
+        game.step(digits_data)
+        rates.append(game.generator_optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([4e-4, 3e-4, 2e-4])
+    assert gammas == pytest.approx([2, 1.5, 1])
+    game.progress.images_seen = 1_000
+    before = game.average.dense.weight.clone()
+    game.step(digits_data)
+    # 8 images are two half-lives of 4
+    expected = before / 4 + game.generator.dense.weight * 3 / 4
+    assert torch.allclose(game.average.dense.weight, expected, atol=1e-6)
+
+
+def test_mirroring_shows_about_half_of_the_images_left_to_right(
+    record: RunRecord, digits_data: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[torch.Tensor] = []
+
+    def spy(objective: Objective, judge: object, real: torch.Tensor, *others: object) -> object:
+        shown.append(real)
+        return discriminator_loss(objective, judge, real, *others)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("training.game.discriminator_loss", spy)
+    Game(playing(record, mirror=True, batch=64), CPU).step(digits_data)
+    pixels = digits_data.images[batch_rows(3, 0, 64, len(digits_data.images))]
+    straight = to_signed(torch.from_numpy(pixels))
+    mirrored = [torch.equal(image, other.flip(2)) for image, other in zip(shown[0], straight, strict=True)]
+    kept = [torch.equal(image, other) for image, other in zip(shown[0], straight, strict=True)]
+    assert all(one or other for one, other in zip(mirrored, kept, strict=True))
+    assert 20 < sum(mirrored) < 44
+
+
+def test_an_adaptive_game_augments_more_while_real_images_are_known_too_well(
+    record: RunRecord, digits_data: ImageData
+) -> None:
+    game = Game(playing(record, loss="hinge", augment="adaptive"), CPU)
+    game.discriminator.register_forward_hook(lambda _, _inputs, logits: logits + 100)  # all is judged real
+    for _ in range(4):
+        losses = game.step(digits_data)
+    assert losses["augmentation"].item() == pytest.approx(4 * 8 / 500_000)
 
 
 def test_samples_are_drawn_by_the_average(record: RunRecord) -> None:

@@ -22,18 +22,16 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(run: Path, cache: Path, *more: str) -> subprocess.Popen[str]:
-    command = [
-        sys.executable, "-c", "from training.cli import app; app()", "train", "--run", str(run),
-        "--images", str(IMAGES), "--snapshot", str(SNAPSHOT), "--cache", str(cache), *more,
-    ]  # fmt: skip
+    command = [sys.executable, "-m", "training", "train", "--run", str(run), "--cache", str(cache), *more]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
     )
 
 
-def new(folder: Path, run: Path, cache: Path) -> subprocess.Popen[str]:
-    return start(run, cache, str(folder), "--resolution", "16", "--batch", "8", "--warmup", "64")
+def new(folder: Path, run: Path, cache: Path, *game: str) -> subprocess.Popen[str]:
+    plan = ("--images", str(IMAGES), "--snapshot", str(SNAPSHOT))
+    return start(run, cache, str(folder), "--resolution", "16", "--batch", "8", *plan, *game)
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -54,7 +52,7 @@ def images_logged(run: Path) -> list[int]:
 def unbroken(digits_folder: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("unbroken")
     process = new(digits_folder, run, cache)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     return run
 
@@ -67,26 +65,31 @@ def test_a_run_leaves_logs_samples_and_a_checkpoint(unbroken: Path) -> None:
     assert list((unbroken / "tensorboard").glob("events.*"))
 
 
+def stop(process: subprocess.Popen[str], run: Path, number: signal.Signals) -> str:
+    deadline = time.monotonic() + 300
+    while len(images_logged(run)) < 2 or not (run / "checkpoint.pt").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=300)
+    before = torch.load(run / "checkpoint.pt", weights_only=True)["progress"]["images_seen"]
+    assert 0 < before < IMAGES, "the run was over before the signal came"
+    return output
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_killed_run_resumes_bit_for_bit(
     number: signal.Signals, unbroken: Path, digits_folder: Path, cache: Path, tmp_path: Path
 ) -> None:
     process = new(digits_folder, tmp_path, cache)
-    deadline = time.monotonic() + 60
-    while len(images_logged(tmp_path)) < 2 or not (tmp_path / "checkpoint.pt").exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-    process.send_signal(number)
-    output, _ = process.communicate(timeout=60)
-    before = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["progress"]["images_seen"]
-    assert 0 < before < IMAGES, "the run was over before the signal came"
+    output = stop(process, tmp_path, number)
     if number is signal.SIGKILL:
         assert process.returncode == -number
     else:
         assert process.returncode == 128 + number
         assert f"stopped by {number.name}; continue with: ganserve train" in output
     resumed = start(tmp_path, cache, "--resume")
-    output, _ = resumed.communicate(timeout=120)
+    output, _ = resumed.communicate(timeout=300)
     assert resumed.returncode == 0, output
     expected, found = weights(unbroken), weights(tmp_path)
     assert expected.keys() == found.keys()
@@ -96,8 +99,33 @@ def test_a_killed_run_resumes_bit_for_bit(
     assert logged[-1] == IMAGES
 
 
+GAMES = {
+    "dcgan": ["--architecture", "dcgan", "--augment", "adaptive", "--microbatch", "4", "--mirror"],
+    "spectral": ["--loss", "hinge", "--penalty", "none", "--normalization", "spectral", "--augment", "0.5"],
+    "schedules": ["--loss", "wasserstein", "--precision", "bfloat16", "--learning-rate", "1e-3..1e-4",
+                  "--gamma", "10..1", "--ema", "100..50", "--schedule", "150"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("game", GAMES)
+def test_every_kind_of_game_resumes_bit_for_bit(
+    game: str, digits_folder: Path, cache: Path, tmp_path: Path
+) -> None:
+    unbroken = new(digits_folder, tmp_path / "unbroken", cache, *GAMES[game])
+    output, _ = unbroken.communicate(timeout=300)
+    assert unbroken.returncode == 0, output
+    broken = tmp_path / "broken"
+    stop(new(digits_folder, broken, cache, *GAMES[game]), broken, signal.SIGKILL)
+    resumed = start(broken, cache, "--resume")
+    output, _ = resumed.communicate(timeout=300)
+    assert resumed.returncode == 0, output
+    expected, found = weights(tmp_path / "unbroken"), weights(broken)
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
 def test_a_finished_run_can_go_on(unbroken: Path, cache: Path) -> None:
     again = start(unbroken, cache, "--resume")
-    output, _ = again.communicate(timeout=60)
+    output, _ = again.communicate(timeout=300)
     assert again.returncode == 0, output
     assert f"{IMAGES} images seen" in output

@@ -1,0 +1,79 @@
+"""Several processes that train one pair of networks, on one machine or many, as torchrun starts them.
+
+A process by itself is the same with a count of 1. All make the same draws and the same updates; each computes
+the gradients of its share of a batch, and `add_up` makes them whole.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+
+import torch
+from torch import Tensor, distributed
+
+# the first process of a machine may decode the images for so long, while the others wait
+PATIENCE = timedelta(hours=6)
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[None]:
+    """Work together with the other processes of this torchrun, if there are any."""
+    if count() == 1:
+        yield
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def count() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def rank() -> int:
+    return int(os.environ.get("RANK", "0"))
+
+
+def local_rank() -> int:
+    """The number of this process on its machine, which is that of its GPU."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes files."""
+    return rank() == 0
+
+
+@contextmanager
+def first_of_machine_first() -> Iterator[None]:
+    """The other processes of each machine enter when its first one has left."""
+    if count() > 1 and local_rank() != 0:
+        distributed.barrier()
+    yield
+    if count() > 1 and local_rank() == 0:
+        distributed.barrier()
+
+
+def add_up(tensors: Sequence[Tensor]) -> None:
+    """Replace each tensor by its sum over all processes, in one message."""
+    if count() == 1 or not tensors:
+        return
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    distributed.all_reduce(flat)
+    sizes = [tensor.numel() for tensor in tensors]
+    for tensor, summed in zip(tensors, torch.split(flat, sizes), strict=True):
+        tensor.copy_(summed.view_as(tensor))
+
+
+def total(number: float, device: torch.device) -> float:
+    """The sum of a number over all processes."""
+    if count() == 1:
+        return number
+    tensor = torch.tensor(number, dtype=torch.float64, device=device)
+    distributed.all_reduce(tensor)
+    return float(tensor)

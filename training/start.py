@@ -1,0 +1,77 @@
+"""How a run begins or goes on: its record, its images and its device."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training import processes, run
+from training.data import ImageData, load
+from training.hyperparameters import Hyperparameters
+from training.run import RunError, RunRecord
+
+
+def begin(
+    folder: Path, source: str | None, column: str | None, given: dict[str, Any], cache: Path
+) -> tuple[RunRecord, ImageData]:
+    """A new run on the images of `source`. Raises RunError, DataError or ValidationError."""
+    hyperparameters = Hyperparameters.model_validate(given)
+    if processes.count() > 1 and "microbatch" not in given:
+        share = {"microbatch": hyperparameters.batch // processes.count()}
+        hyperparameters = Hyperparameters.model_validate(given | share)
+    run.refuse_existing(folder)
+    if source is None:
+        raise RunError("DATA is missing: name a folder of images, or give --resume to continue a run")
+    data = load_images(source, hyperparameters.resolution, None, "train", column, cache)
+    return RunRecord.of(hyperparameters, source, data, column=column), data
+
+
+def resume(
+    folder: Path, source: str | None, given: dict[str, Any], cache: Path
+) -> tuple[RunRecord, ImageData]:
+    """The run in the folder. Raises RunError, also when `given` differs from its own, or DataError."""
+    record = run.read(folder)
+    record.refuse_changes(given)
+    source = source or record.data.source
+    data = load_images(source, record.hyperparameters.resolution, None, "train", record.data.column, cache)
+    if data.fingerprint != record.data.fingerprint:
+        raise RunError(
+            f"{source} differs from the images that the run in {folder} began with; "
+            "name where those images are as DATA, or start another run"
+        )
+    return record, data
+
+
+def load_images(
+    source: str, resolution: int, channels: int | None, split: str, column: str | None, cache: Path
+) -> ImageData:
+    """As training.data.load; names the images that were left out."""
+    with processes.first_of_machine_first():
+        data = load(
+            source,
+            resolution=resolution,
+            channels=channels,
+            split=split,
+            column=column,
+            cache=cache.expanduser(),
+        )
+    if data.unreadable and processes.is_first():
+        print(f"left out {len(data.unreadable)} unreadable images:", file=sys.stderr)
+        print("\n".join(f"  {line}" for line in data.unreadable), file=sys.stderr)
+    return data
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of this process. Raises RunError."""
+    if name == "auto":
+        return (
+            torch.device("cuda", processes.local_rank()) if torch.cuda.is_available() else torch.device("cpu")
+        )
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise RunError(f"--device must be auto, cpu, cuda or cuda:N, got {name}")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise RunError(f"--device {name}: torch finds {torch.cuda.device_count()} CUDA devices here")
+    return device
