@@ -6,7 +6,6 @@ python -m benchmarks.serving --seconds 6 --rounds 3 --write     what benchmarks/
 
 import argparse
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import TypeVar
 from benchmarks.serving import alone, bars, generators, report
 from benchmarks.serving.environments import FOLDER, ROOT
 from benchmarks.serving.failures import Failure, NotInstalled
+from benchmarks.serving.processes import end_servers_at_signals
 from benchmarks.serving.rounds import Results, in_turn, measure, measure_bare
 from benchmarks.serving.servers import GANSERVE, SERVERS, Server
 from benchmarks.serving.start import programs
@@ -28,8 +28,7 @@ def main() -> None:
     wanted = _arguments()
     if not shutil.which("wrk"):
         sys.exit("wrk makes the load and is not there: apt-get install wrk")
-    # So that a SIGTERM ends the servers too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_servers_at_signals()
     began = time.monotonic()
     hardware = report.hardware()
     shelves = FOLDER / "shelves"

@@ -96,7 +96,7 @@ def overload(generator: Generator, seconds: float) -> Overload:
     """
     with started(GANSERVE, generator.path) as running:
         warm_up(running, _BULK)
-        with loaded(running, _BULK, 2, seconds + WARM_UP, WARM_UP) as load:
+        with loaded(running, _BULK, 3, seconds + WARM_UP, WARM_UP) as load:
             peak = BULK * load.outcome().good
         waiting = 4  # whose rows fill the queue
         pausing = round(TOO_MUCH * peak / BULK * PAUSE_MS / 1e3)

@@ -21,10 +21,12 @@ class Bar:
 
 
 def of_generator(results: Results, generator: str) -> Iterator[Bar]:
-    """The bars of the comparison. None where the service itself did not run."""
+    """The bars of the comparison."""
     ours = {workload: results.median(generator, GANSERVE.name, workload) for workload in WORKLOADS}
     one, many, arrays = ours[ONE], ours[MANY], ours[ARRAYS]
     if one is None or many is None or arrays is None:
+        reason = results.absent.get((generator, GANSERVE.name), "no figures")
+        yield Bar(f"{generator}: the service", "figures for every load", reason, met=False)
         return
     limit = results.limit(generator)
     best, who = _best_peer(results, generator, MANY)

@@ -6,7 +6,6 @@ Sixteen callers of single images and one of arrays; the resident memory of the w
 """
 
 import argparse
-import signal
 import statistics
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 import models
 from benchmarks.serving import report
 from benchmarks.serving.bars import Bar
+from benchmarks.serving.processes import end_servers_at_signals
 from benchmarks.serving.rounds import loaded
 from benchmarks.serving.servers import GANSERVE
 from benchmarks.serving.start import Started, started
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=int, default=10, choices=range(3, 1000), metavar="MINUTES")
     parser.add_argument("--write", action="store_true", help="the results into benchmarks/README.md")
     wanted = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_servers_at_signals()
     hardware = report.hardware()
     generator = Shelf(Path(models.__file__).parent).find("fashion-mnist")
     with started(GANSERVE, generator.path) as running:

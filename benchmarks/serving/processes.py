@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -42,6 +43,12 @@ class Tree:
             with contextlib.suppress(psutil.NoSuchProcess):
                 values.append(measure(process))
         return values
+
+
+def end_servers_at_signals() -> None:
+    """Make Ctrl-C and SIGTERM leave through `running`."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
 
 
 @contextlib.contextmanager

@@ -48,6 +48,15 @@ def test_without_peers_no_comparison_is_won() -> None:
     assert [bar.met for bar in of_generator(found, "g")] == [False, True, False, True, True]
 
 
+def test_a_service_without_figures_meets_nothing() -> None:
+    found = results(lambda _: a_cell(1))
+    del found.cells["g", GANSERVE.name, WORKLOADS[3].title]
+    found.absent["g", GANSERVE.name] = "wrk: unable to connect"
+    assert [(bar.met, bar.measured) for bar in of_generator(found, "g")] == [
+        (False, "wrk: unable to connect")
+    ]
+
+
 def test_medians_of_rounds() -> None:
     found = results(lambda _: a_cell(1))
     key = ("g", GANSERVE.name, WORKLOADS[0].title)
