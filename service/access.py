@@ -5,6 +5,7 @@ import random
 import re
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,23 +31,28 @@ class Access:
     """ASGI middleware that numbers, times, counts and logs requests.
 
     The log has one line of JSON for a share of `sample` of the requests, and for every failure (status 500
-    and above, except refusals for lack of room). A request id is taken from X-Request-ID or drawn.
+    and above, except 503). A request id is taken from X-Request-ID or drawn. While `leaving`, answers tell
+    clients to close the connection.
     """
 
-    def __init__(self, app: ASGIApp, *, sample: float) -> None:
+    def __init__(self, app: ASGIApp, *, sample: float, leaving: Callable[[], bool]) -> None:
         self._app = app
         self._sample = sample
+        self._leaving = leaving
         self._log = _Log()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(scope, send)
+        exchange = _Exchange(scope, send, closing=self._leaving())
         route = scope["path"] if scope["path"] in ROUTES else OTHER
         metrics.of(metrics.REQUESTS_IN_PROGRESS, route).inc()
         try:
             await self._app(scope, receive, exchange.send)
+        except asyncio.CancelledError:
+            exchange.status = 504  # by BentoML, which ends what hangs
+            raise
         finally:
             metrics.of(metrics.REQUESTS_IN_PROGRESS, route).dec()
             seconds = time.monotonic() - exchange.began
@@ -72,19 +78,23 @@ class _Log:
         self._lines.append(line + b"\n")
 
     def _flush(self) -> None:
-        sys.stdout.buffer.writelines(self._lines)
-        sys.stdout.buffer.flush()
-        self._lines.clear()
+        lines, self._lines = self._lines, []
+        try:
+            sys.stdout.buffer.writelines(lines)
+            sys.stdout.buffer.flush()
+        except OSError:
+            metrics.LOG_LINES_LOST.inc(len(lines))
 
 
 class _Exchange:
     """One request and what is sent for it; an exception before any answer counts as a 500."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send, *, closing: bool) -> None:
         self.began = time.monotonic()
         self.status = 500
         self._scope = scope
         self._send = send
+        self._closing = closing
         self._bytes = 0
         self._notes: dict[str, Any] = {}
         scope[NOTES] = self._notes
@@ -97,6 +107,10 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = [*message.get("headers", ()), (b"x-request-id", self._id.encode("ascii"))]
+            if self._closing:
+                # The client is to find another server, before this one closes the connection under its next
+                # request.
+                headers.append((b"connection", b"close"))
             message = {**message, "headers": headers}
         else:
             self._bytes += len(message.get("body", b""))
@@ -114,7 +128,7 @@ class _Exchange:
                 "method": self._scope["method"],
                 "path": self._scope["path"][:200],
                 "status": self.status,
-                "bytes": self._bytes,
+                "bytes": 0 if self.status == 499 or self._scope["method"] == "HEAD" else self._bytes,
                 "seconds": round(seconds, 6),
                 **self._notes,
             }

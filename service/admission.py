@@ -46,7 +46,7 @@ class Admission:
             yield
         finally:
             self.rows -= rows
-            self._measure(rows)
+        self._measure(rows)
 
     async def pace_refusal(self) -> None:
         """Wait for the turn to be refused, a second at most."""

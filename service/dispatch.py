@@ -9,12 +9,13 @@ import contextlib
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -61,6 +62,7 @@ class _Request:
     quick: bool
     joined: float
     answer: asyncio.Future[Made[Any]]
+    at_deadline: asyncio.TimerHandle | None = None
     pieces: dict[int, Images] = field(default_factory=dict)
     computed: int = 0
     queue_seconds: float = 0.0
@@ -117,17 +119,18 @@ class Dispatcher:
         self._loop = asyncio.get_running_loop()
         self._requests: dict[int, _Request] = {}
         self._ids = count()
-        # What this turn of the event loop has for the workers, who take it all at once: to wake one for each
-        # request takes as long as many a generator takes for a row.
-        self._news: list[_Join] = []
-        self._inbox: SimpleQueue[Sequence[_Join | _Leave]] = SimpleQueue()
+        # What the event loop has for the workers, in order. They are woken once for all news of a turn of it:
+        # to wake one for each request takes as long as many a generator takes for a row.
+        self._news: deque[_Join | _Leave] = deque()
+        self._announcing = False
+        self._wake: SimpleQueue[None] = SimpleQueue()
         # The workers' own, under a lock that the event loop never waits for while it serves.
         self._policy = threading.Lock()
         self._queue = Queue(max_batch)
         self._rows: dict[int, Rows] = {}
         self._idle = workers
         self._closing = False
-        self._lost: DeviceLost | None = None
+        self._lost: str | None = None
         self._warm = self._loop.create_future()
         for generator in engines:
             metrics.QUEUE_ROWS.labels(generator).set_function(partial(self._waiting, generator))
@@ -140,6 +143,11 @@ class Dispatcher:
     def lost(self) -> bool:
         """Whether the device has failed: then nothing is computed any more."""
         return self._lost is not None
+
+    @property
+    def remembered(self) -> int:
+        """How many requests are known, in whatever state."""
+        return len(self._requests.keys() | self._rows.keys())
 
     async def start(self) -> None:
         """Warm the engines up, on a thread that runs them: a GPU keeps captured graphs by thread.
@@ -161,36 +169,39 @@ class Dispatcher:
         takes less time than a hand-over. Raises TooLate, BatchFailed, DeviceLost or what `make` raises.
         """
         if self._lost:
-            raise self._lost
+            raise DeviceLost(self._lost)
         now = time.monotonic()
         id_ = next(self._ids)
         request = self._requests[id_] = _Request(rows, make, quick, now, self._loop.create_future())
-        if not self._news:
-            self._loop.call_soon(self._announce)
         self._news.append(_Join(id_, generator, rows, deadline))
-        at_deadline = self._loop.call_later(deadline - now, _fail, request, TooLate())
+        if not self._announcing:
+            self._announcing = True
+            self._loop.call_soon(self._announce)
+        request.at_deadline = self._loop.call_later(deadline - now, _fail, request, TooLate())
         try:
             return await request.answer
         finally:
-            at_deadline.cancel()
+            request.at_deadline.cancel()
             del self._requests[id_]
             if request.computed < len(rows):
-                self._announce()
-                self._inbox.put([_Leave(id_)])
+                self._news.append(_Leave(id_))
 
     def close(self) -> None:
         """Wait for the batches that are being computed, and compute no others."""
         self._closing = True
-        for _ in self._threads:
-            self._inbox.put([])
+        self._wake_all()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
 
     def _announce(self) -> None:
-        if self._news:
-            self._inbox.put(self._news)
-            self._news = []
+        self._announcing = False
+        if self._wake.empty():  # whoever takes the one that is there takes in these news, too
+            self._wake.put(None)
+
+    def _wake_all(self) -> None:
+        for _ in self._threads:
+            self._wake.put(None)
 
     def _waiting(self, generator: str) -> int:
         with self._policy:
@@ -211,12 +222,10 @@ class Dispatcher:
         while not self._closing:
             work, others = self._next()
             if work is None:
-                news = self._inbox.get()
-                with self._policy:
-                    self._take_in(news)
+                self._wake.get()
                 continue
             if others:
-                self._inbox.put([])
+                self._wake.put(None)
             self._compute(work)
             with self._policy:
                 self._idle += 1
@@ -224,9 +233,8 @@ class Dispatcher:
     def _next(self) -> tuple[_Work | None, bool]:
         """What to compute now, if anything waits, and whether that leaves work for a worker that sleeps."""
         with self._policy:
-            with contextlib.suppress(Empty):
-                while True:
-                    self._take_in(self._inbox.get_nowait())
+            while self._news:
+                self._take_in(self._news.popleft())
             now = time.monotonic()
             batch = self._queue.cut(now, self._idle)
             if batch is None:
@@ -238,14 +246,13 @@ class Dispatcher:
                     del self._rows[cut.id]
             return _Work(batch, rows, now), self._idle > 0 and not self._queue.empty
 
-    def _take_in(self, news: Sequence[_Join | _Leave]) -> None:
-        for one in news:
-            if isinstance(one, _Join):
-                self._rows[one.id] = one.rows
-                self._queue.join(one.id, one.generator, len(one.rows), one.deadline)
-            else:
-                self._rows.pop(one.id, None)
-                self._queue.leave(one.id)
+    def _take_in(self, news: _Join | _Leave) -> None:
+        if isinstance(news, _Join):
+            self._rows[news.id] = news.rows
+            self._queue.join(news.id, news.generator, len(news.rows), news.deadline)
+        else:
+            self._rows.pop(news.id, None)
+            self._queue.leave(news.id)
 
     def _compute(self, work: _Work) -> None:
         images: Images | None = None
@@ -259,9 +266,10 @@ class Dispatcher:
                 "%s failed on a batch of %d rows", work.batch.generator, sum(map(len, work.rows))
             )
             with self._policy:
-                self._take_in([_Leave(cut.id) for cut in work.batch.cuts])
+                for cut in work.batch.cuts:
+                    self._take_in(_Leave(cut.id))
         seconds = time.monotonic() - work.cut_at
-        if images is None or (self._queue.empty and self._inbox.empty()):
+        if images is None or (self._queue.empty and not self._news):
             self._finish(work, images, seconds)
         else:
             self._pool.submit(self._finish, work, images, seconds)
@@ -286,16 +294,15 @@ class Dispatcher:
         with self._policy:
             if self._lost:
                 return
-            self._lost = lost
+            self._lost = str(lost)
             self._closing = True
-        for _ in self._threads:
-            self._inbox.put([])
+        self._wake_all()
         logger.critical("%s; no more images are made until the service is started again", lost)
-        self._tell(self._fail_all, lost)
+        self._tell(self._fail_all)
 
-    def _fail_all(self, error: Exception) -> None:
+    def _fail_all(self) -> None:
         for request in self._requests.values():
-            _fail(request, error)
+            _fail(request, DeviceLost(self._lost))
 
     def _computed(
         self, work: _Work, images: Images | None, seconds: float, made: Mapping[int, "_Outcome"]
@@ -313,6 +320,8 @@ class Dispatcher:
                 request.computed += len(part)
                 request.queue_seconds = max(request.queue_seconds, work.cut_at - request.joined)
                 request.compute_seconds += seconds
+                if request.computed == len(request.rows) and request.at_deadline:
+                    request.at_deadline.cancel()
                 if cut.id in made:
                     self._answer(model, request, made[cut.id])
                 else:

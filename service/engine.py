@@ -19,7 +19,7 @@ PROBED_VALUES = 2**17
 
 
 class Engine:
-    """A generator on a device, computing at most `max_batch` rows at a time, on one thread.
+    """A generator on a device, computing at most `max_batch` rows at a time on each of its workers.
 
     Raises EngineError, as `warm_up` does.
     """

@@ -131,7 +131,9 @@ class _Rewriter:
             case HTTPStatus.METHOD_NOT_ALLOWED:
                 return f"{self._method} is not what {self._path} answers; see its Allow header"
             case HTTPStatus.SERVICE_UNAVAILABLE:
-                return "not ready, the generators are warming up"
+                return (
+                    "not ready: warming up, about to stop, or its device failed; the server's log says which"
+                )
             case HTTPStatus.INTERNAL_SERVER_ERROR:
                 return "something went wrong here, not in your request; the server's log says what"
             case _:

@@ -56,7 +56,7 @@ class Generation:
         self._admission = Admission(settings.queue_rows)
         self._dispatcher: Dispatcher | None = None
         self._warm = False
-        self._leaving = False
+        self.leaving = False
         metrics.READY.set_function(lambda: self.ready)
         metrics.ROWS_IN_PROGRESS.set_function(lambda: self._admission.rows)
 
@@ -64,7 +64,7 @@ class Generation:
     def ready(self) -> bool:
         """Whether requests should be sent here."""
         dispatcher = self._dispatcher
-        return self._warm and not self._leaving and dispatcher is not None and not dispatcher.lost
+        return self._warm and not self.leaving and dispatcher is not None and not dispatcher.lost
 
     async def load(self) -> None:
         """Load every generator and warm it up.
@@ -81,7 +81,7 @@ class Generation:
 
     def leave(self) -> None:
         """Be ready no more, but answer whoever comes."""
-        self._leaving = True
+        self.leaving = True
 
     def close(self) -> None:
         """Let what is being computed and encoded come to its end."""
@@ -125,6 +125,7 @@ class Generation:
             raise _come_back(message, 1) from None
         except DeviceLost:
             outcome("failed").inc(rows)
+            await self._admission.pace_refusal()
             raise _come_back("the device that makes the images has failed", 30) from None
         except BatchFailed:
             outcome("failed").inc(rows)
@@ -134,6 +135,9 @@ class Generation:
             ) from None
         except asyncio.CancelledError:
             outcome("dropped").inc(rows)
+            raise
+        except Exception:
+            outcome("failed").inc(rows)
             raise
         outcome("served").inc(rows)
         metrics.of(metrics.ENCODE_SECONDS, generator.reference, form.name).observe(made.result.encode_seconds)

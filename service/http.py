@@ -85,11 +85,7 @@ async def generate(
         return Response(status_code=499)
     request.scope.get(NOTES, {}).update(_notes(made))
     answer = made.result
-    headers = _headers(answer)
-    if not generation.ready:
-        # The client is to find another server, before this one closes the connection under its next request.
-        headers["Connection"] = "close"
-    return Buffers(answer.content, headers=headers, media_type=answer.form.media_type)
+    return Buffers(answer.content, headers=_headers(answer), media_type=answer.form.media_type)
 
 
 def around(catalogue: Catalogue) -> Starlette:

@@ -96,6 +96,8 @@ class Ganserve:
         def leave() -> None:
             self.generation.leave()
             loop.call_later(settings.drain, stop, signal.SIGTERM, None)
+            # A second signal is uvicorn's word for waiting no longer, for clients that do not read, say.
+            loop.call_later(settings.drain + settings.timeout, stop, signal.SIGINT, None)
 
         if callable(stop):  # uvicorn's; it is not there when somebody else runs the application
             loop.add_signal_handler(signal.SIGTERM, leave)
@@ -152,7 +154,9 @@ class Ganserve:
 generate: Any = Ganserve.apis["generate"]  # type: ignore[attr-defined]
 generate.doc = inspect.cleandoc(generate.doc)
 # The first is the outermost.
-Ganserve.add_asgi_middleware(Access, sample=settings.log_sample)  # type: ignore[attr-defined]
+Ganserve.add_asgi_middleware(  # type: ignore[attr-defined]
+    Access, sample=settings.log_sample, leaving=lambda: get_current_service().generation.leaving
+)
 Ganserve.add_asgi_middleware(JsonErrors)  # type: ignore[attr-defined]
 Ganserve.add_asgi_middleware(  # type: ignore[attr-defined]
     http.Direct, respond=lambda request: get_current_service().respond(request)

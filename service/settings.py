@@ -30,20 +30,20 @@ class Settings(BaseSettings):
         ge=MOST_IMAGES,
         description="The most rows that are accepted and not answered yet; more are refused with 503.",
     )
-    threads: Annotated[int, Field(ge=1)] = Field(
+    threads: Annotated[int, Field(ge=1, le=1024)] = Field(
         default_factory=usable_cores, description="The threads that compute a batch, and those that encode."
     )
     body_limit: int = Field(8 * 2**20, ge=1024, description="The largest body of a request, in bytes.")
     timeout: float = Field(
         30,
         gt=0,
-        allow_inf_nan=False,
+        le=3600,
         description="The seconds from the head of a request until its images are computed.",
     )
     drain: float = Field(
         1,
         ge=0,
-        allow_inf_nan=False,
+        le=3600,
         description="The seconds after SIGTERM in which everybody is still answered, but readiness is off.",
     )
     log_sample: float = Field(

@@ -141,6 +141,11 @@ def test_paths_that_clients_make_up_do_not_grow_the_metrics(client: httpx.Client
     assert not after
 
 
+def test_what_nobody_got_has_no_bytes(server: Server, client: httpx.Client) -> None:
+    client.head("/generate", headers={"X-Request-ID": "head"})
+    assert line_of(server, "head")["bytes"] == 0
+
+
 @pytest.fixture(scope="module")
 def quiet(shelf: Shelf) -> Iterator[Server]:
     with running(shelf.root, log_sample=0) as server:

@@ -1,6 +1,7 @@
 """How much is taken on, and what is said to those for whom there is no room."""
 
 import asyncio
+import contextlib
 import time
 
 import pytest
@@ -38,6 +39,17 @@ def test_the_estimate_grows_with_the_rows_too_many() -> None:
     assert estimates[0] >= 0.001
     assert estimates[1] == pytest.approx(5 * estimates[0])
     assert estimates[2] == pytest.approx(20 * estimates[0])
+
+
+def test_rows_that_were_not_made_do_not_count_as_made() -> None:
+    admission = Admission(10)
+    for fails in (False, True):
+        with contextlib.suppress(ZeroDivisionError), admission.admit(10):
+            time.sleep(0.02)  # the work
+            _ = 1 / (not fails)
+    with admission.admit(10), pytest.raises(Full) as full, admission.admit(1):
+        pass
+    assert 0.002 <= full.value.retry_after < 0.02
 
 
 def test_a_few_are_refused_at_once_and_many_one_after_the_other() -> None:

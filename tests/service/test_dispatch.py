@@ -1,6 +1,7 @@
 """The dispatcher on a real event loop, with an engine that computes when the test lets it."""
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -317,5 +318,46 @@ def test_the_device_goes_on_while_something_is_made() -> None:
         making.set()
         assert numbers(await first) == [1]
         assert numbers(await second) == [2]
+
+    run(test)
+
+
+def test_who_leaves_at_once_is_forgotten() -> None:
+    """Whichever of many workers hears of it first, and however the threads take turns."""
+
+    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
+        engine.open(10**6)
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            for _ in range(100):
+                soon = time.monotonic() + 0.0005
+                tasks = [asyncio.create_task(images(dispatcher, "a", rows(i), soon)) for i in range(20)]
+                await asyncio.sleep(0)
+                for task in tasks[::2]:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            sys.setswitchinterval(interval)
+        # A last one, that all news may be heard of.
+        assert numbers(await images(dispatcher, "a", rows(7), in_a_minute())) == [7]
+        assert dispatcher.remembered == 0
+
+    run(test, workers=8)
+
+
+def test_a_time_that_is_up_while_the_answer_is_made_does_not_count() -> None:
+    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
+        engine.open()
+        deadline = time.monotonic() + 0.2
+        made = threading.Event()
+
+        def slowly(images: Images) -> Images:
+            made.wait(0.5)
+            return images
+
+        result = await dispatcher.make("a", rows(1), deadline, slowly, quick=False)
+        assert time.monotonic() > deadline
+        assert numbers(result) == [1]
 
     run(test)

@@ -61,7 +61,7 @@ def test_a_refusal_may_quote_what_utf8_cannot_encode() -> None:
         (JSONResponse([], 400), "Bad Request"),
         (Response(b"\xff", 400), "Bad Request"),
         (Response(status_code=499), "cannot be answered"),
-        (HTTPException(503), "warming up"),
+        (HTTPException(503), "not ready"),
         (StreamingResponse(iter([b"some", b"thing"]), 502), "Bad Gateway"),
     ],
 )

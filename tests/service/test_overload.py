@@ -99,7 +99,8 @@ def test_whoever_was_accepted_is_answered_after_sigterm(tmp_path: Path) -> None:
             # Load balancers learn of it later than we do.
             latecomer = client.post("/generate", json={"seed": 1})
             assert latecomer.status_code == 200
-            assert latecomer.headers["Connection"] == "close"
+            for answer in (latecomer, client.post("/generate", json={"n": 0}), client.get("/models")):
+                assert answer.headers["Connection"] == "close"
             assert [one.result(PATIENCE).status_code for one in large] == [200] * 6
         until(lambda: not answers(client))
 
