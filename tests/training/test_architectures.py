@@ -111,3 +111,17 @@ def test_the_average_draws_alone_what_a_batch_of_the_generator_shows(
         shown = game.generator(latent, torch.eye(10).repeat_interleave(10, dim=0))
     drawn = ((shown + 1) * 127.5).round().clamp(0, 255).permute(0, 2, 3, 1).numpy()
     assert np.abs(settled - drawn).mean() < 0.2 * np.abs(unsettled - drawn).mean()
+
+
+@pytest.mark.parametrize("architecture", DEFAULTS)
+def test_what_was_trained_in_bfloat16_exports_in_float32(
+    architecture: str, record: RunRecord, digits_data: ImageData, tmp_path: Path
+) -> None:
+    other = playing(record, architecture=architecture, precision="bfloat16")
+    game = Game(other, CPU)
+    game.step(digits_data)
+    game.settle(digits_data)
+    run.write(tmp_path, other)
+    game.save(tmp_path)
+    _, parities = export_run(tmp_path, "digits", "mit", Shelf(tmp_path / "models"))
+    assert all(parity.holds for parity in parities)
