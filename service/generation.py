@@ -23,7 +23,7 @@ from service.errors import DeviceLost, Refusal
 from service.negotiation import negotiate
 from service.resolve import Resolved, resolve
 from service.rows import Images
-from service.schemas import parse
+from service.schemas import GenerateRequest, parse
 from service.settings import Settings
 
 P = ParamSpec("P")
@@ -99,22 +99,14 @@ class Generation:
         request = await self._run(len(body) <= QUICK_BODY, parse, body)
         form = negotiate(request.format, accept)
         generator = self._catalogue.find(request.model)
-        numbers = (request.n or 1) * generator.contract.latent.dim
-        quick = numbers <= QUICK_NUMBERS and request.latents is None
-        resolved = await self._run(quick, resolve, request, generator.contract, form)
-        rows = len(resolved.rows)
-        shape = generator.contract.image
-        quick = rows * shape.height * shape.width * shape.channels <= form.quick_bytes
+        rows = len(request.latents) if request.latents else request.n or 1
         outcome = partial(metrics.of, metrics.ROWS, generator.reference)
         try:
+            # Before the latents are drawn, which would make a refusal of many rows take long.
             with self._admission.admit(rows):
-                made = await self._dispatcher.make(
-                    generator.reference,
-                    resolved.rows,
-                    deadline,
-                    partial(_encode, generator, form, resolved),
-                    quick=quick,
-                )
+                made = await self._make(generator, form, request, rows, deadline)
+        except Refusal:
+            raise
         except Full as full:
             outcome("refused").inc(rows)
             await self._admission.pace_refusal()
@@ -142,6 +134,27 @@ class Generation:
         outcome("served").inc(rows)
         metrics.of(metrics.ENCODE_SECONDS, generator.reference, form.name).observe(made.result.encode_seconds)
         return made
+
+    async def _make(
+        self, generator: Generator, form: Format, request: GenerateRequest, rows: int, deadline: float
+    ) -> Made[Answer]:
+        contract = generator.contract
+        assert self._dispatcher is not None  # noqa: S101 - it is warm
+        resolved = await self._run(
+            rows * contract.latent.dim <= QUICK_NUMBERS and request.latents is None,
+            resolve,
+            request,
+            contract,
+            form,
+        )
+        pixels = rows * contract.image.height * contract.image.width
+        return await self._dispatcher.make(
+            generator.reference,
+            resolved.rows,
+            deadline,
+            partial(_encode, generator, form, resolved),
+            quick=pixels * contract.image.channels <= form.quick_bytes,
+        )
 
     async def _run(self, quick: bool, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         if quick:
