@@ -53,7 +53,9 @@ QUEUE_SECONDS = Histogram(
     buckets=_SECONDS,
 )
 BATCH_ROWS = Histogram("ganserve_batch_rows", "Images in a batch, without padding.", ["model"], buckets=_ROWS)
-PADDING_ROWS = Counter("ganserve_padding_rows", "Rows that were computed only to fill a batch's bucket.", ["model"])
+PADDING_ROWS = Counter(
+    "ganserve_padding_rows", "Rows that were computed only to fill a batch's bucket.", ["model"]
+)
 COMPUTE_SECONDS = Histogram(
     "ganserve_compute_seconds", "How long a batch was computed.", ["model"], buckets=_SECONDS
 )
