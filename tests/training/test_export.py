@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Literal, cast
 
 import numpy as np
 import onnx
@@ -6,14 +7,16 @@ import onnxruntime
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor, nn
 
 from models.contract import Contract, check
 from models.shelf import Shelf
+from tests.generators import tiny_contract
 from training import export, run
 from training.data import ImageData
 from training.export import PARITY_BATCHES, Parity, ParityError, compare, export_run, to_onnx
 from training.game import Game
-from training.networks import Generator, to_pixels
+from training.networks import PRESETS, Generator, to_pixels
 from training.run import RunRecord
 
 
@@ -119,20 +122,80 @@ def test_the_gate_stands_at_one_grey_level_and_999_of_1000_pixels(
     assert Parity(1, worst, equal).holds is holds
 
 
+@pytest.mark.parametrize(
+    ("preset", "channels", "classes"),
+    [("tiny", 1, ("a", "b")), ("tiny", 3, ()), ("small", 3, ("a", "b")), ("base", 3, ())],
+)
+def test_every_preset_draws_what_pytorch_draws_in_any_batch(
+    preset: str, channels: Literal[1, 3], classes: tuple[str, ...]
+) -> None:
+    torch.manual_seed(0)
+    generator = Generator(PRESETS[preset], 16, channels, len(classes)).requires_grad_(requires_grad=False)
+    for weight in generator.parameters():
+        if not weight.any():  # training leaves none like that
+            weight.normal_(std=0.1)
+    contract = tiny_contract(preset, latent_dim=64, classes=classes, channels=channels)
+    model = to_onnx(generator, contract)
+    check(model)
+    assert compare(generator, model, contract, 64).holds
+    assert_independent_of_batch(model)
+
+
+class ConvolutionalGenerator(nn.Module):
+    """In the manner of DCGAN (Radford et al. 2015, arXiv 1511.06434)."""
+
+    latent_dim, classes = 16, 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (self.latent_dim, 24, 16)
+        layers: list[nn.Module] = []
+        for inputs, outputs, stride in zip(widths, widths[1:], (1, 2), strict=False):
+            layers += [
+                nn.ConvTranspose2d(inputs, outputs, 4, stride, stride - 1, bias=False),
+                nn.BatchNorm2d(outputs),
+                nn.ReLU(),
+            ]
+        self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], 3, 4, 2, 1), nn.Tanh())
+        with torch.no_grad():
+            for noise in (torch.randn(64, self.latent_dim) for _ in range(8)):
+                self(noise)  # batch normalisation takes its running means from these
+
+    def forward(self, latent: Tensor, _label: Tensor | None = None) -> Tensor:
+        images: Tensor = self.layers(latent[:, :, None, None])
+        return images
+
+
+def test_another_architecture_can_be_exported() -> None:
+    torch.manual_seed(0)
+    generator = cast(Generator, ConvolutionalGenerator().eval())
+    contract = tiny_contract("dcgan", latent_dim=16, classes=())
+    model = to_onnx(generator, contract)
+    check(model)
+    assert compare(generator, model, contract, 64).holds
+    assert_independent_of_batch(model)
+    assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
+
+
 def test_a_row_is_the_same_bytes_in_any_batch(trained: Path) -> None:
     game = restored(trained)
     model = to_onnx(game.average, export.contract_of(run.read(trained), game, "digits", "mit"))
     check(model)
+    assert_independent_of_batch(model)
+
+
+def assert_independent_of_batch(model: onnx.ModelProto) -> None:
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     draws = np.random.default_rng(2)
-    latent, label = (
-        draws.standard_normal((64, 64), np.float32),
-        np.eye(10, dtype=np.float32)[np.arange(64) % 10],
-    )
-    (together,) = session.run(None, {"latent": latent, "label": label})
+    latent, *label = (value.shape[1] for value in session.get_inputs())
+    rows = {"latent": draws.standard_normal((64, latent), np.float32)}
+    if label:
+        rows["label"] = np.eye(label[0], dtype=np.float32)[np.arange(64) % label[0]]
+    (together,) = session.run(None, rows)
+    assert together.std() > 0
     for size in (1, 3, 7):
         parts = [
-            session.run(None, {"latent": latent[at : at + size], "label": label[at : at + size]})[0]
+            session.run(None, {name: value[at : at + size] for name, value in rows.items()})[0]
             for at in range(0, 64, size)
         ]
         assert np.concatenate(parts).tobytes() == together.tobytes()
