@@ -7,14 +7,18 @@ both. Ratios are medians over the turns; on a busy machine that of processor tim
 is that of the exported graph with PyTorch.
 """
 
+import json
 import logging
 import platform
 import statistics
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -29,6 +33,7 @@ from training.networks import PRESETS, Generator, to_pixels
 CLASSES = tuple("0123456789")
 SECONDS, TURNS = 8.0, 5  # a case takes so long, and at least so many turns
 SAMPLE = 0.05  # seconds of one graph in one turn, at least
+PROFILED = 12  # runs
 
 
 @dataclass(frozen=True)
@@ -116,15 +121,23 @@ def contract(case: Case) -> Contract:
     )
 
 
-def runner(model: onnx.ModelProto, threads: int, batch: int) -> Callable[[], None]:
-    """One run of a batch, with the service's settings of ONNX Runtime."""
+def open_session(
+    model: onnx.ModelProto, threads: int, profile: Path | None = None
+) -> onnxruntime.InferenceSession:
+    """With the service's settings of ONNX Runtime."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
+    return onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
+
+
+def runner(session: onnxruntime.InferenceSession, batch: int) -> Callable[[], None]:
     draws = np.random.default_rng(0)
     latent = draws.standard_normal((batch, session.get_inputs()[0].shape[1]), np.float32)
     label = np.eye(len(CLASSES), dtype=np.float32)[draws.integers(len(CLASSES), size=batch)]
@@ -151,6 +164,45 @@ def measure(runners: list[Callable[[], None]]) -> list[tuple[list[float], list[f
     return taken
 
 
+def kind(event: dict[str, Any]) -> str:
+    """What a node that ONNX Runtime profiled is there for."""
+    operator, inputs = event["op_name"], [next(iter(value.values())) for value in event["input_type_shape"]]
+    if operator == "Conv":
+        channels, (_, group_channels, height, _) = inputs[0][1], inputs[1]
+        if height == 1:
+            return "1x1 convolutions"
+        return "grouped 3x3 convolutions" if group_channels < channels else "pixels"
+    others = {
+        "Upsample": "upsampling",
+        "Gemm": "dense layers",
+        "LeakyRelu": "activations and sums apart, layout",
+        "Add": "activations and sums apart, layout",
+        "ReorderInput": "activations and sums apart, layout",
+        "ReorderOutput": "activations and sums apart, layout",
+    }
+    return others.get(operator, "pixels")
+
+
+def microseconds(model: onnx.ModelProto, batch: int) -> dict[str, float]:
+    """Those of one image by kind of node, each node's the lower quartile of its runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        session = open_session(model, 1, Path(folder) / "profile")
+        run = runner(session, batch)
+        for _ in range(PROFILED):
+            run()
+        events = json.loads(Path(session.end_profiling()).read_text())
+    taken: dict[str, list[float]] = {}
+    kinds: dict[str, str] = {}
+    for event in events:
+        if event["cat"] == "Node" and event["name"].endswith("_kernel_time"):
+            taken.setdefault(event["name"], []).append(event["dur"] / batch)
+            kinds[event["name"]] = kind(event["args"])
+    total: dict[str, float] = {}
+    for name, times in taken.items():
+        total[kinds[name]] = total.get(kinds[name], 0) + statistics.quantiles(times, n=4)[0]
+    return total
+
+
 def ratio(plain: list[float], exported: list[float]) -> float:
     return statistics.median(slow / fast for slow, fast in zip(plain, exported, strict=True))
 
@@ -161,14 +213,14 @@ def main() -> None:
     print(f"{versions}, Python {platform.python_version()}; plain and exported in images/s\n")
     print("| preset | image | threads | batch | plain | exported | ratio | of processor time |")
     print("|---|---|---|---|---|---|---|---|")
-    parities = []
+    parities, profiles = [], []
     for case in CASES:
         generator = untrained(case)
         plain, exported = plain_export(generator), to_onnx(generator, contract(case))
         image = f"{case.resolution}x{case.resolution} {'grey' if case.channels == 1 else 'RGB'}"
         for batch in case.batches:
-            models = (plain, exported)
-            one, other = measure([runner(model, case.threads, batch) for model in models])
+            sessions = [open_session(model, case.threads) for model in (plain, exported)]
+            one, other = measure([runner(session, batch) for session in sessions])
             speeds = (f"{batch / statistics.median(seconds):.0f}" for seconds, _ in (one, other))
             ratios = (f"{ratio(a, b):.2f}" for a, b in zip(one, other, strict=True))
             cells = (case.preset, image, case.threads, batch, *speeds, *ratios)
@@ -179,6 +231,13 @@ def main() -> None:
             )
             parity = compare(generator, exported, contract(case), 16 if case.preset == "base" else 64)
             parities.append(f"| {case.preset} | {image} | {parity} | {sizes} |")
+            spent = [microseconds(model, 8) for model in (plain, exported)]
+            for what in dict.fromkeys(what for of_one in spent for what in of_one):
+                cells = (case.preset, image, what, *(f"{of_one.get(what, 0):.0f}" for of_one in spent))
+                profiles.append(f"| {' | '.join(cells)} |")
+    print("\nMicroseconds an image, in batches of 8\n\n| preset | image | what for | plain | exported |")
+    print("|---|---|---|---|---|")
+    print("\n".join(profiles))
     print("\n| preset | image | parity | plain and exported file |\n|---|---|---|---|")
     print("\n".join(parities))
 

@@ -19,9 +19,11 @@ from training.patches import PATCHES_AS_BYTES, SCALE_BEFORE_SHUFFLE
 
 # What one number costs, in multiply-adds of a convolution: to resample it, and to activate it where ONNX
 # Runtime cannot fuse that into a convolution (a pass of its own, between two changes of layout). Measured
-# with version 1.31 on AVX2: 0.6 and 1.35 ns, where a convolution does 33 multiply-adds a nanosecond.
+# with version 1.31 on AVX2: 0.6 and 1.35 ns, where a convolution does 33 multiply-adds a nanosecond. And what
+# it costs to read a weight that is used once a row, when there is but one row.
 RESAMPLE = 20
 ACTIVATE = 45
+READ = 6
 
 
 def lighten(model: ir.Model) -> None:
@@ -69,19 +71,22 @@ def _pointwise_of_dense(op: Any, x: Any, weight: Any, bias: Any, shape: Any) -> 
 def _dense_of_pointwise(
     op: Any, x: ir.Value, weight: ir.Value, bias: ir.Value, maps: ir.Value, result: ir.Value, **_: ir.Value
 ) -> ir.Value | None:
-    """A 1x1 convolution of the maps of a dense layer as another dense layer, where that has fewer inputs.
+    """A 1x1 convolution of the maps of a dense layer as another dense layer.
 
-    All that is done to the maps has to be convolution, so that none are computed in the end.
+    All that is done to the maps has to be convolution, so that none are computed in the end, and to save more
+    than the weights of the new layers cost.
     """
-    convolutions = [Convolution.of(node.outputs[0]) for node in maps.consumers()]
-    if maps.is_graph_output() or not all(other and other.is_pointwise for other in convolutions):
+    uses = [Convolution.of(node.outputs[0]) for node in maps.consumers()]
+    convolutions = [use for use in uses if use is not None and use.is_pointwise]
+    if maps.is_graph_output() or len(convolutions) < len(uses):
         return None
     convolution, dense, offset = Convolution.of(result), constant(weight), constant(bias)
     sizes = [size for size in maps.shape or () if isinstance(size, int)]
     if convolution is None or dense is None or offset is None or np.prod(sizes) != len(dense):
         return None
     outputs, inputs = convolution.matrix.shape
-    if dense.shape[1] >= inputs:
+    together = sum(len(use.weight) for use in convolutions)
+    if inputs * together <= READ * dense.shape[1] * (together - inputs):
         return None
     merged = np.einsum("oi,ipx->opx", convolution.matrix, dense.reshape(inputs, -1, dense.shape[1]))
     shifted = convolution.matrix @ offset.reshape(inputs, -1) + convolution.bias[:, np.newaxis]

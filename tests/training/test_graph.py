@@ -180,16 +180,22 @@ def test_a_convolution_stays_behind_the_upsampling_where_that_is_cheaper(
     assert operators(lightened(before)) == operators(before)
 
 
-@pytest.mark.parametrize("elsewhere", [False, True])
-def test_convolutions_of_a_dense_layers_maps_become_dense_layers(*, elsewhere: bool) -> None:
+@pytest.mark.parametrize(
+    ("outputs", "elsewhere", "becomes"),
+    [((9, 5), False, True), ((9, 5), True, False), ((40, 40), False, False)],
+    ids=["less work", "needed elsewhere", "too many weights"],
+)
+def test_convolutions_of_a_dense_layers_maps_become_dense_layers(
+    outputs: tuple[int, int], *, elsewhere: bool, becomes: bool
+) -> None:
     feeds = {"z": numbers(3, 6)}
     constants: dict[str, NDArray[Any]] = {
         "dense": numbers(20 * 6, 6),
         "dense_bias": numbers(20 * 6),
         "shape": np.array([-1, 20, 2, 3], np.int64),
-        "one": numbers(9, 20, 1, 1),
-        "one_bias": numbers(9),
-        "two": numbers(5, 20, 1, 1),
+        "one": numbers(outputs[0], 20, 1, 1),
+        "one_bias": numbers(outputs[0]),
+        "two": numbers(outputs[1], 20, 1, 1),
     }
     nodes = [
         helper.make_node(
@@ -202,7 +208,7 @@ def test_convolutions_of_a_dense_layers_maps_become_dense_layers(*, elsewhere: b
     before = graph(nodes, constants, feeds, "y1", "y2", *(["maps"] if elsewhere else []))
     after = lightened(before)
     assert_same(before, after, feeds)
-    assert ("Conv" in operators(after)) is elsewhere
+    assert ("Conv" not in operators(after)) is becomes
 
 
 @pytest.mark.parametrize("channels", [1, 3])
