@@ -28,7 +28,8 @@ from torch import Tensor, nn
 
 from models.contract import MINIMUM_OPSET, Contract, ImageShape, Latent, Training
 from training.export import compare, to_onnx
-from training.networks import PRESETS, Generator, to_pixels
+from training.networks import to_pixels
+from training.r3gan import PRESETS, Generator
 
 CLASSES = tuple("0123456789")
 SECONDS, TURNS = 8.0, 5  # a case takes so long, and at least so many turns
@@ -233,8 +234,8 @@ def main() -> None:
             parities.append(f"| {case.preset} | {image} | {parity} | {sizes} |")
             spent = [microseconds(model, 8) for model in (plain, exported)]
             for what in dict.fromkeys(what for of_one in spent for what in of_one):
-                cells = (case.preset, image, what, *(f"{of_one.get(what, 0):.0f}" for of_one in spent))
-                profiles.append(f"| {' | '.join(cells)} |")
+                row = (case.preset, image, what, *(f"{of_one.get(what, 0):.0f}" for of_one in spent))
+                profiles.append(f"| {' | '.join(row)} |")
     print("\nMicroseconds an image, in batches of 8\n\n| preset | image | what for | plain | exported |")
     print("|---|---|---|---|---|")
     print("\n".join(profiles))
