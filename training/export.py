@@ -17,6 +17,7 @@ from models.shelf import Shelf
 from training.card import TrainingFacts, write_version
 from training.exported import ExportedGenerator
 from training.game import SAMPLE_COLUMNS, Game
+from training.graph import lighten
 from training.monitor import sample_grid, write_picture
 from training.networks import Generator, to_pixels
 from training.run import RunRecord, read
@@ -103,6 +104,7 @@ def to_onnx(generator: Generator, contract: Contract) -> onnx.ModelProto:
             verbose=False,
         )
     assert program is not None  # noqa: S101 - only the old exporter gives None
+    lighten(program.model)
     model = program.model_proto
     del model.graph.metadata_props[:]
     for node in model.graph.node:
@@ -120,8 +122,8 @@ def compare(generator: Generator, model: onnx.ModelProto, contract: Contract, ba
     latent = exported.latents(draws, number)
     label = exported.one_hot(draws.integers(max(1, len(contract.classes)), size=number))
     with torch.no_grad():
-        expected = _Pixels(generator)(
-            torch.from_numpy(latent), None if label is None else torch.from_numpy(label)
+        expected = to_pixels(
+            generator(torch.from_numpy(latent), None if label is None else torch.from_numpy(label))
         ).numpy()
     rows = [slice(start, start + batch) for start in range(0, number, batch)]
     drawn = [exported(latent[part], label if label is None else label[part]) for part in rows]
@@ -137,7 +139,9 @@ class _Pixels(nn.Module):
         self.generator = generator
 
     def forward(self, latent: Tensor, label: Tensor | None = None) -> Tensor:
-        return to_pixels(self.generator(latent, label))
+        # `to_pixels` with less work: half a level more, since the conversion cuts the fraction off
+        levels: Tensor = self.generator(latent, label) * 127.5 + 128
+        return levels.permute(0, 2, 3, 1).clamp(0.0, 255.0).to(torch.uint8)
 
 
 def contract_of(record: RunRecord, game: Game, name: str, license_: str) -> Contract:

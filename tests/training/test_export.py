@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -9,11 +10,12 @@ from PIL import Image
 
 from models.contract import Contract, check
 from models.shelf import Shelf
+from tests.generators import tiny_contract
 from training import export, run
 from training.data import ImageData
 from training.export import PARITY_BATCHES, Parity, ParityError, compare, export_run, to_onnx
 from training.game import Game
-from training.networks import Generator, to_pixels
+from training.networks import Generator, build, to_pixels
 from training.run import RunRecord
 
 
@@ -119,20 +121,52 @@ def test_the_gate_stands_at_one_grey_level_and_999_of_1000_pixels(
     assert Parity(1, worst, equal).holds is holds
 
 
+@pytest.mark.parametrize(
+    ("architecture", "preset", "channels", "classes"),
+    [
+        ("r3gan", "tiny", 1, ("a", "b")),
+        ("r3gan", "tiny", 3, ()),
+        ("r3gan", "small", 3, ("a", "b")),
+        ("r3gan", "base", 3, ()),
+        ("dcgan", "tiny", 3, ("a", "b")),
+    ],
+)
+def test_every_preset_draws_what_pytorch_draws_in_any_batch(
+    architecture: str, preset: str, channels: Literal[1, 3], classes: tuple[str, ...]
+) -> None:
+    torch.manual_seed(0)
+    generator, _ = build(architecture, preset, 16, channels, len(classes), "none")
+    generator.eval().requires_grad_(requires_grad=False)
+    for name, weight in generator.state_dict().items():
+        if weight.is_floating_point() and not (weight - weight.flatten()[0]).any():
+            # zeros and ones, of which training leaves none
+            weight.add_(torch.rand_like(weight) * 0.5 if "var" in name else torch.randn_like(weight) * 0.1)
+    contract = tiny_contract(preset, latent_dim=generator.latent_dim, classes=classes, channels=channels)
+    model = to_onnx(generator, contract)
+    check(model)
+    assert compare(generator, model, contract, 64).holds
+    assert_independent_of_batch(model)
+
+
 def test_a_row_is_the_same_bytes_in_any_batch(trained: Path) -> None:
     game = restored(trained)
     model = to_onnx(game.average, export.contract_of(run.read(trained), game, "digits", "mit"))
     check(model)
+    assert_independent_of_batch(model)
+
+
+def assert_independent_of_batch(model: onnx.ModelProto) -> None:
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     draws = np.random.default_rng(2)
-    latent, label = (
-        draws.standard_normal((64, 64), np.float32),
-        np.eye(10, dtype=np.float32)[np.arange(64) % 10],
-    )
-    (together,) = session.run(None, {"latent": latent, "label": label})
+    latent, *label = (value.shape[1] for value in session.get_inputs())
+    rows = {"latent": draws.standard_normal((64, latent), np.float32)}
+    if label:
+        rows["label"] = np.eye(label[0], dtype=np.float32)[np.arange(64) % label[0]]
+    (together,) = session.run(None, rows)
+    assert together.std() > 0
     for size in (1, 3, 7):
         parts = [
-            session.run(None, {"latent": latent[at : at + size], "label": label[at : at + size]})[0]
+            session.run(None, {name: value[at : at + size] for name, value in rows.items()})[0]
             for at in range(0, 64, size)
         ]
         assert np.concatenate(parts).tobytes() == together.tobytes()
