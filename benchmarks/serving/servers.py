@@ -1,7 +1,7 @@
 """Ganserve and its peers: how each is started and asked. `setup` says how the table describes it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from benchmarks.serving.questions import (
     BATCH,
@@ -17,8 +17,9 @@ from benchmarks.serving.questions import (
 
 PEERS = "benchmarks.serving.peers"
 
-_PICTURE = '{"seed": SEED, "label": LABEL}'
-_ARRAYS = f'{{"seed": SEED, "label": LABEL, "n": {BATCH}}}'
+_WANTED = '{"seed": SEED, "label": LABEL}'
+_PICTURE = Question("/picture", _WANTED, 1, png)
+_ARRAYS = Question("/arrays", f'{{"seed": SEED, "label": LABEL, "n": {BATCH}}}', BATCH, npy)
 
 
 @dataclass(frozen=True)
@@ -58,39 +59,34 @@ GANSERVE = Server(
     package="bentoml",
 )
 
-_FASTAPI = f"{{bin}}/uvicorn {PEERS}.fastapi_pool:app --port {{port}} --no-access-log"
+_FASTAPI = Server(
+    name="FastAPI",
+    setup="pool of threads, no batching, uvloop and httptools",
+    command=f"{{bin}}/uvicorn {PEERS}.fastapi_pool:app --port {{port}} --no-access-log",
+    ready="/ready",
+    picture=_PICTURE,
+    arrays=_ARRAYS,
+    environment="fastapi",
+    package="fastapi",
+    one_thread=True,
+)
 
 SERVERS = (
     GANSERVE,
-    Server(
-        name="FastAPI",
-        setup="pool of threads, no batching, uvloop and httptools",
-        command=_FASTAPI,
-        ready="/ready",
-        picture=Question("/picture", _PICTURE, 1, png),
-        arrays=Question("/arrays", _ARRAYS, BATCH, npy),
-        environment="fastapi",
-        package="fastapi",
-        one_thread=True,
-    ),
-    Server(
+    _FASTAPI,
+    replace(
+        _FASTAPI,
         name="FastAPI, a process a core",
         setup="the same with `--workers`",
-        command=f"{_FASTAPI} --workers {{cores}}",
-        ready="/ready",
-        picture=Question("/picture", _PICTURE, 1, png),
-        arrays=Question("/arrays", _ARRAYS, BATCH, npy),
-        environment="fastapi",
-        package="fastapi",
-        one_thread=True,
+        command=f"{_FASTAPI.command} --workers {{cores}}",
     ),
     Server(
         name="LitServe",
         setup="batches of 64, a worker a core, `fast_queue`",
         command=f"{{bin}}/python -m {PEERS}.litserve_batch {{port}} {{cores}}",
         ready="/health",
-        picture=Question("/picture", _PICTURE, 1, png),
-        arrays=Question("/arrays", _ARRAYS, BATCH, npy),
+        picture=_PICTURE,
+        arrays=_ARRAYS,
         environment="litserve",
         package="litserve",
         one_thread=True,
@@ -100,8 +96,8 @@ SERVERS = (
         setup="`@serve.batch` of 64, a replica a core, HAProxy, throughput settings",
         command=f"{{bin}}/python -m {PEERS}.ray_serve {{port}} {{cores}}",
         ready="/-/healthz",
-        picture=Question("/picture", _PICTURE, 1, png),
-        arrays=Question("/arrays", _ARRAYS, BATCH, npy),
+        picture=_PICTURE,
+        arrays=_ARRAYS,
         environment="ray",
         package="ray",
         one_thread=True,
@@ -116,8 +112,8 @@ SERVERS = (
         setup="`batchable=True`, batches of 64, a worker a core, uvloop and httptools, no access log",
         command=f"{{bin}}/bentoml serve {PEERS}.bentoml_batch:Pictures --host 127.0.0.1 --port {{port}}",
         ready="/readyz",
-        picture=Question("/pictures", f'{{"batch": [{_PICTURE}]}}', 1, png_in_json),
-        arrays=Question("/arrays", _ARRAYS, BATCH, npy),
+        picture=Question("/pictures", f'{{"batch": [{_WANTED}]}}', 1, png_in_json),
+        arrays=_ARRAYS,
         environment="bentoml",
         package="bentoml",
         one_thread=True,
