@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.shelf import Shelf
+from models.shelf import Generator, Shelf
 from training import run
 from training.data import ImageData
 from training.export import export_run
@@ -64,6 +64,16 @@ def test_a_game_moves_both_networks_and_resumes_bit_for_bit(
     assert moved == {"generator", "discriminator", "average"}
 
 
+def exported(game: Game, record: RunRecord, data: ImageData, folder: Path) -> Generator:
+    """The generator on a shelf, drawing what the game's average draws."""
+    game.settle(data)
+    run.write(folder, record)
+    game.save(folder)
+    shelved, parities = export_run(folder, "exported", "mit", Shelf(folder / "models"))
+    assert all(parity.holds for parity in parities)
+    return shelved
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("classes", [(), ("a", "b", "c")])
 @pytest.mark.parametrize("latent", ["normal", "uniform"])
@@ -85,11 +95,7 @@ def test_dcgan_exports_what_it_showed(
     game = Game(other, CPU)
     for _ in range(5):
         game.step(data)
-    game.settle(data)
-    run.write(tmp_path, other)
-    game.save(tmp_path)
-    shelved, parities = export_run(tmp_path, "noise", "mit", Shelf(tmp_path / "models"))
-    assert all(parity.holds for parity in parities)
+    shelved = exported(game, other, data, tmp_path)
     assert shelved.contract.latent.model_dump() == {"dim": 100, "distribution": latent}
     assert shelved.contract.training.architecture == "dcgan tiny"
     assert shelved.contract.training.loss == "non-saturating, batch normalization of the discriminator"
@@ -120,8 +126,4 @@ def test_what_was_trained_in_bfloat16_exports_in_float32(
     other = playing(record, architecture=architecture, precision="bfloat16")
     game = Game(other, CPU)
     game.step(digits_data)
-    game.settle(digits_data)
-    run.write(tmp_path, other)
-    game.save(tmp_path)
-    _, parities = export_run(tmp_path, "digits", "mit", Shelf(tmp_path / "models"))
-    assert all(parity.holds for parity in parities)
+    exported(game, other, digits_data, tmp_path)

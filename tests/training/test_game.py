@@ -143,14 +143,19 @@ def test_the_learning_rate_rises_over_the_warmup(record: RunRecord, digits_data:
     assert rates == pytest.approx([2.5e-4, 5e-4, 5e-4])
 
 
+def assert_the_average_keeps(share: float, game: Game, data: ImageData) -> None:
+    """That a step leaves this share of the average, and gives the rest to the generator."""
+    before = game.average.dense.weight.clone()
+    game.step(data)
+    expected = before * share + game.generator.dense.weight * (1 - share)
+    assert torch.allclose(game.average.dense.weight, expected, atol=1e-6)
+
+
 def test_the_average_follows_its_half_life(record: RunRecord, digits_data: ImageData) -> None:
     game = Game(playing(record, ema=2), CPU)
     game.progress.images_seen = 1_000
-    before = game.average.dense.weight.clone()
-    game.step(digits_data)
     # 8 images are four half-lives of 2
-    expected = before / 16 + game.generator.dense.weight * 15 / 16
-    assert torch.allclose(game.average.dense.weight, expected, atol=1e-6)
+    assert_the_average_keeps(1 / 16, game, digits_data)
 
 
 def test_early_on_the_half_life_is_a_twentieth_of_what_was_seen(
@@ -159,10 +164,8 @@ def test_early_on_the_half_life_is_a_twentieth_of_what_was_seen(
     game = Game(record, CPU)
     game.progress.images_seen = 992
     torch.nn.init.zeros_(game.average.dense.weight)
-    game.step(digits_data)
     # 8 images at a half-life of 1000 / 20 = 50
-    expected = game.generator.dense.weight * (1 - 2 ** (-8 / 50))
-    assert torch.allclose(game.average.dense.weight, expected, atol=1e-6)
+    assert_the_average_keeps(2 ** (-8 / 50), game, digits_data)
 
 
 def total_change(before: list[torch.Tensor], after: list[torch.Tensor]) -> float:
@@ -226,11 +229,8 @@ def test_learning_rate_gamma_and_ema_follow_their_schedules(
     assert rates == pytest.approx([4e-4, 3e-4, 2e-4])
     assert gammas == pytest.approx([2, 1.5, 1])
     game.progress.images_seen = 1_000
-    before = game.average.dense.weight.clone()
-    game.step(digits_data)
     # 8 images are two half-lives of 4
-    expected = before / 4 + game.generator.dense.weight * 3 / 4
-    assert torch.allclose(game.average.dense.weight, expected, atol=1e-6)
+    assert_the_average_keeps(1 / 4, game, digits_data)
 
 
 def test_mirroring_shows_about_half_of_the_images_left_to_right(

@@ -1,7 +1,6 @@
 """Runs as a user starts them: as processes that are killed and resumed."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,6 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+
+from tests.training import runs
+from tests.training.runs import finish, weights
 
 IMAGES = 192
 SNAPSHOT = 32
@@ -22,25 +24,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(run: Path, cache: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "training", "train", "--run", str(run), "--cache", str(cache), *more]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    return runs.start(
+        [sys.executable, "-m", "training", "train", "--run", str(run), "--cache", str(cache), *more]
     )
 
 
 def new(folder: Path, run: Path, cache: Path, *game: str) -> subprocess.Popen[str]:
     plan = ("--images", str(IMAGES), "--snapshot", str(SNAPSHOT))
     return start(run, cache, str(folder), "--resolution", "16", "--batch", "8", *plan, *game)
-
-
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    state = torch.load(run / "checkpoint.pt", weights_only=True)
-    return {
-        f"{part}.{name}": value
-        for part in ("generator", "discriminator", "average")
-        for name, value in state[part].items()
-    }
 
 
 def images_logged(run: Path) -> list[int]:
@@ -52,8 +43,7 @@ def images_logged(run: Path) -> list[int]:
 def unbroken(digits_folder: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("unbroken")
     process = new(digits_folder, run, cache)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
+    finish(process)
     return run
 
 
@@ -89,8 +79,7 @@ def test_a_killed_run_resumes_bit_for_bit(
         assert process.returncode == 128 + number
         assert f"stopped by {number.name}; continue with: ganserve train" in output
     resumed = start(tmp_path, cache, "--resume")
-    output, _ = resumed.communicate(timeout=300)
-    assert resumed.returncode == 0, output
+    finish(resumed)
     expected, found = weights(unbroken), weights(tmp_path)
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
@@ -112,13 +101,11 @@ def test_every_kind_of_game_resumes_bit_for_bit(
     game: str, digits_folder: Path, cache: Path, tmp_path: Path
 ) -> None:
     unbroken = new(digits_folder, tmp_path / "unbroken", cache, *GAMES[game])
-    output, _ = unbroken.communicate(timeout=300)
-    assert unbroken.returncode == 0, output
+    finish(unbroken)
     broken = tmp_path / "broken"
     stop(new(digits_folder, broken, cache, *GAMES[game]), broken, signal.SIGKILL)
     resumed = start(broken, cache, "--resume")
-    output, _ = resumed.communicate(timeout=300)
-    assert resumed.returncode == 0, output
+    finish(resumed)
     expected, found = weights(tmp_path / "unbroken"), weights(broken)
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
@@ -126,6 +113,5 @@ def test_every_kind_of_game_resumes_bit_for_bit(
 
 def test_a_finished_run_can_go_on(unbroken: Path, cache: Path) -> None:
     again = start(unbroken, cache, "--resume")
-    output, _ = again.communicate(timeout=300)
-    assert again.returncode == 0, output
+    output = finish(again)
     assert f"{IMAGES} images seen" in output

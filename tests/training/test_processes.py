@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.training import runs
+from tests.training.runs import finish, weights
+
 IMAGES = 192
 PLAIN = (sys.executable, "-m", "training")
 # after "--", for torchrun would take --run for an option of its own
@@ -18,41 +21,12 @@ TWO = (*TORCHRUN, "-m", "--", "training")
 
 
 def start(command: tuple[str, ...], run: Path, cache: Path, *more: str) -> subprocess.Popen[str]:
-    arguments = [
-        "train",
-        "--run",
-        str(run),
-        "--cache",
-        str(cache),
-        "--images",
-        str(IMAGES),
-        "--snapshot",
-        "32",
-    ]
-    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [*command, *arguments, *more],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=one_thread,
-    )
-
-
-def finish(process: subprocess.Popen[str]) -> str:
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
-    return output
+    plan = ("--images", str(IMAGES), "--snapshot", "32")
+    return runs.start([*command, "train", "--run", str(run), "--cache", str(cache), *plan, *more])
 
 
 def networks(run: Path) -> dict[str, torch.Tensor]:
-    state = torch.load(run / "checkpoint.pt", weights_only=True)
-    return {
-        f"{part}.{name}": value
-        for part in ("generator", "discriminator", "average")
-        for name, value in state[part].items()
-        if value.is_floating_point()
-    }
+    return {name: value for name, value in weights(run).items() if value.is_floating_point()}
 
 
 def distance(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float:
