@@ -7,8 +7,12 @@ Generators have the device in turn: the one that had it longest ago is next. Nob
 left or whose time is up.
 """
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from math import ceil
+from typing import Generic, TypeVar
+
+R = TypeVar("R", bound=Hashable)
 
 # In a batch of fewer rows, a row takes longer.
 WORTH_SHARING = 8
@@ -24,37 +28,37 @@ class _Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class Cut(Generic[R]):
     """The rows [start, stop) of a request."""
 
-    id: int
+    request: R
     start: int
     stop: int
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Generic[R]):
     """Rows to compute together."""
 
     generator: str
-    cuts: tuple[Cut, ...]
+    cuts: tuple[Cut[R], ...]
 
 
-class Queue:
+class Queue(Generic[R]):
     """The requests that wait, by generator and in order. No call takes longer when the queue is long."""
 
     def __init__(self, max_batch: int) -> None:
         self._max_batch = max_batch
         # The generator that had the device longest ago is first.
-        self._waiting: dict[str, dict[int, _Waiting]] = {}
-        self._generators: dict[int, str] = {}
+        self._waiting: dict[str, dict[R, _Waiting]] = {}
+        self._generators: dict[R, str] = {}
         self._rows = 0
 
-    @property
-    def empty(self) -> bool:
-        return not self._rows
+    def __len__(self) -> int:
+        """How many requests wait."""
+        return len(self._generators)
 
-    def join(self, request: int, generator: str, rows: int, deadline: float) -> None:
+    def join(self, request: R, generator: str, rows: int, deadline: float) -> None:
         """Put the rows of a request at the back; they are worth computing before `deadline` only."""
         if generator not in self._waiting:
             self._waiting = {generator: {}, **self._waiting}
@@ -62,12 +66,12 @@ class Queue:
         self._generators[request] = generator
         self._rows += rows
 
-    def leave(self, request: int) -> None:
+    def leave(self, request: R) -> None:
         """Take out the rows of a request that wait, if there are any."""
         if (generator := self._generators.pop(request, None)) is not None:
             self._rows -= self._waiting[generator].pop(request).left
 
-    def cut(self, now: float, idle: int = 1) -> Batch | None:
+    def cut(self, now: float, idle: int = 1) -> Batch[R] | None:
         """The batch to compute at the time `now`, which leaves the queue; None when nobody waits.
 
         It leaves the others of the `idle` workers their share of the rows, where there are enough to share.
@@ -83,8 +87,8 @@ class Queue:
         """How many rows wait for a generator."""
         return sum(request.left for request in self._waiting.get(generator, {}).values())
 
-    def _cut(self, waiting: dict[int, _Waiting], now: float, most_rows: int) -> tuple[Cut, ...]:
-        taken: dict[int, int] = {}
+    def _cut(self, waiting: dict[R, _Waiting], now: float, most_rows: int) -> tuple[Cut[R], ...]:
+        taken: dict[R, int] = {}
         late = []
         room = most_rows
         turn = max(1, self._max_batch // 4)
@@ -104,7 +108,7 @@ class Queue:
             self.leave(request)
         return tuple(self._take(waiting, request, rows) for request, rows in taken.items())
 
-    def _take(self, waiting: dict[int, _Waiting], request: int, rows: int) -> Cut:
+    def _take(self, waiting: dict[R, _Waiting], request: R, rows: int) -> Cut[R]:
         its = waiting[request]
         start = its.rows - its.left
         its.left -= rows

@@ -1,49 +1,29 @@
-"""Computes the batches that the policy in `batching` cuts, in threads of their own.
-
-A thread cuts the next batch the moment it has computed the last, whatever the event loop is busy with, so
-that the device never waits for HTTP.
-"""
+"""Has requests computed by the workers, and something made of their images."""
 
 import asyncio
 import contextlib
 import logging
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
-from queue import SimpleQueue
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from service import metrics
-from service.batching import Batch, Cut, Queue
 from service.errors import DeviceLost
-from service.rows import Images, Rows, concatenate
+from service.rows import Images, Rows
+from service.workers import BatchFailed, Engine, Job, Work, Workers
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 
-class Engine(Protocol):
-    def warm_up(self) -> None:
-        """Make ready to run. Raises EngineError."""
-
-    def run(self, rows: Rows) -> Images:
-        """The images of at most a batch of rows: uint8 [n, height, width, channels]. Raises DeviceLost."""
-
-
 class TooLate(Exception):
     """The deadline passed before all rows were computed."""
-
-
-class BatchFailed(Exception):
-    """The generator failed on a batch with rows of the request."""
 
 
 @dataclass(frozen=True)
@@ -55,52 +35,17 @@ class Made(Generic[T]):
     compute_seconds: float
 
 
-@dataclass(slots=True)
-class _Request:
-    rows: Rows
+@dataclass(eq=False)
+class _Request(Job):
     make: Callable[[Images], Any]
     quick: bool
     joined: float
     answer: asyncio.Future[Made[Any]]
-    at_deadline: asyncio.TimerHandle | None = None
+    at_deadline: asyncio.TimerHandle
     pieces: dict[int, Images] = field(default_factory=dict)
     computed: int = 0
     queue_seconds: float = 0.0
     compute_seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """A batch that left the queue at the time `cut_at`, and the rows of its cuts."""
-
-    batch: Batch
-    rows: Sequence[Rows]
-    cut_at: float
-
-    def parts(self, images: Images) -> Iterator[tuple[Cut, Images]]:
-        """The cuts with their images, of those of the batch."""
-        first = 0
-        for cut in self.batch.cuts:
-            after = first + cut.stop - cut.start
-            yield cut, images[first:after]
-            first = after
-
-
-@dataclass(frozen=True, slots=True)
-class _Join:
-    """A request for the queue."""
-
-    id: int
-    generator: str
-    rows: Rows
-    deadline: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Leave:
-    """A request that is over, however many of its rows wait."""
-
-    id: int
 
 
 class Dispatcher:
@@ -114,30 +59,16 @@ class Dispatcher:
     def __init__(
         self, engines: Mapping[str, Engine], pool: ThreadPoolExecutor, *, max_batch: int, workers: int = 1
     ) -> None:
-        self._engines = engines
         self._pool = pool
         self._loop = asyncio.get_running_loop()
-        self._requests: dict[int, _Request] = {}
-        self._ids = count()
-        # What the event loop has for the workers, in order. They are woken once for all news of a turn of it:
-        # to wake one for each request takes as long as many a generator takes for a row.
-        self._news: deque[_Join | _Leave] = deque()
+        self._requests: set[_Request] = set()
         self._announcing = False
-        self._wake: SimpleQueue[None] = SimpleQueue()
-        # The workers' own, under a lock that the event loop never waits for while it serves.
-        self._policy = threading.Lock()
-        self._queue = Queue(max_batch)
-        self._rows: dict[int, Rows] = {}
-        self._idle = workers
-        self._closing = False
         self._lost: str | None = None
-        self._warm = self._loop.create_future()
+        self._workers: Workers[_Request] = Workers(
+            engines, self._hand_over, max_batch=max_batch, threads=workers
+        )
         for generator in engines:
-            metrics.QUEUE_ROWS.labels(generator).set_function(partial(self._waiting, generator))
-        self._threads = [
-            threading.Thread(target=target, name=f"engine-{i}", daemon=True)
-            for i, target in enumerate([self._warm_up, *[self._compute_all] * (workers - 1)])
-        ]
+            metrics.QUEUE_ROWS.labels(generator).set_function(partial(self._workers.rows, generator))
 
     @property
     def lost(self) -> bool:
@@ -147,18 +78,14 @@ class Dispatcher:
     @property
     def remembered(self) -> int:
         """How many requests are known, in whatever state."""
-        return len(self._requests.keys() | self._rows.keys())
+        return len(self._requests) + self._workers.jobs()
 
     async def start(self) -> None:
-        """Warm the engines up, on a thread that runs them: a GPU keeps captured graphs by thread.
+        """Warm the engines up.
 
         Raises EngineError.
         """
-        first, *others = self._threads
-        first.start()
-        await self._warm
-        for thread in others:
-            thread.start()
+        await asyncio.wrap_future(self._workers.start())
 
     async def make(
         self, generator: str, rows: Rows, deadline: float, make: Callable[[Images], T], *, quick: bool
@@ -171,178 +98,98 @@ class Dispatcher:
         if self._lost:
             raise DeviceLost(self._lost)
         now = time.monotonic()
-        id_ = next(self._ids)
-        request = self._requests[id_] = _Request(rows, make, quick, now, self._loop.create_future())
-        self._news.append(_Join(id_, generator, rows, deadline))
+        answer = self._loop.create_future()
+        at_deadline = self._loop.call_later(deadline - now, _fail, answer, TooLate())
+        request = _Request(generator, rows, deadline, make, quick, now, answer, at_deadline)
+        self._requests.add(request)
+        self._workers.join(request)
         if not self._announcing:
+            # Once for all requests of this turn of the event loop: to wake a worker for each takes as long as
+            # many a generator takes for a row.
             self._announcing = True
             self._loop.call_soon(self._announce)
-        request.at_deadline = self._loop.call_later(deadline - now, _fail, request, TooLate())
         try:
-            return await request.answer
+            made: Made[T] = await answer
+            return made
         finally:
-            request.at_deadline.cancel()
-            del self._requests[id_]
+            at_deadline.cancel()
+            self._requests.remove(request)
             if request.computed < len(rows):
-                self._news.append(_Leave(id_))
+                self._workers.leave(request)
 
     def close(self) -> None:
         """Wait for the batches that are being computed, and compute no others."""
-        self._closing = True
-        self._wake_all()
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join()
+        self._workers.close()
 
     def _announce(self) -> None:
         self._announcing = False
-        if self._wake.empty():  # whoever takes the one that is there takes in these news, too
-            self._wake.put(None)
+        self._workers.wake()
 
-    def _wake_all(self) -> None:
-        for _ in self._threads:
-            self._wake.put(None)
-
-    def _waiting(self, generator: str) -> int:
-        with self._policy:
-            return self._queue.rows(generator)
-
-    def _warm_up(self) -> None:
-        error: Exception | None = None
-        try:
-            for engine in self._engines.values():
-                engine.warm_up()
-        except Exception as failed:  # noqa: BLE001 - it is raised where the start is awaited
-            error = failed
-        self._tell(_settle, self._warm, error)
-        if error is None:
-            self._compute_all()
-
-    def _compute_all(self) -> None:
-        while not self._closing:
-            work, others = self._next()
-            if work is None:
-                self._wake.get()
-                continue
-            if others:
-                self._wake.put(None)
-            self._compute(work)
-            with self._policy:
-                self._idle += 1
-
-    def _next(self) -> tuple[_Work | None, bool]:
-        """What to compute now, if anything waits, and whether that leaves work for a worker that sleeps."""
-        with self._policy:
-            while self._news:
-                self._take_in(self._news.popleft())
-            now = time.monotonic()
-            batch = self._queue.cut(now, self._idle)
-            if batch is None:
-                return None, False
-            self._idle -= 1
-            rows = [self._rows[cut.id][cut.start : cut.stop] for cut in batch.cuts]
-            for cut in batch.cuts:
-                if cut.stop == len(self._rows[cut.id]):
-                    del self._rows[cut.id]
-            return _Work(batch, rows, now), self._idle > 0 and not self._queue.empty
-
-    def _take_in(self, news: _Join | _Leave) -> None:
-        if isinstance(news, _Join):
-            self._rows[news.id] = news.rows
-            self._queue.join(news.id, news.generator, len(news.rows), news.deadline)
+    def _hand_over(self, work: Work[_Request], outcome: Images | BatchFailed | DeviceLost) -> None:
+        """In a worker's thread: have everything that is quickly made of the images made, and told."""
+        if not isinstance(outcome, np.ndarray):
+            self._tell(self._lose if isinstance(outcome, DeviceLost) else self._fail_batch, work, outcome)
+        elif self._workers.busy:
+            self._pool.submit(self._finish, work, outcome)
         else:
-            self._rows.pop(news.id, None)
-            self._queue.leave(news.id)
+            self._finish(work, outcome)
 
-    def _compute(self, work: _Work) -> None:
-        images: Images | None = None
-        try:
-            images = self._engines[work.batch.generator].run(concatenate(work.rows))
-        except DeviceLost as lost:
-            self._lose(lost)
-            return
-        except Exception:
-            logger.exception(
-                "%s failed on a batch of %d rows", work.batch.generator, sum(map(len, work.rows))
-            )
-            with self._policy:
-                for cut in work.batch.cuts:
-                    self._take_in(_Leave(cut.id))
-        seconds = time.monotonic() - work.cut_at
-        if images is None or (self._queue.empty and not self._news):
-            self._finish(work, images, seconds)
-        else:
-            self._pool.submit(self._finish, work, images, seconds)
-
-    def _finish(self, work: _Work, images: Images | None, seconds: float) -> None:
+    def _finish(self, work: Work[_Request], images: Images) -> None:
         """Make at once what is quickly made of this batch alone, and tell the event loop."""
-        made: dict[int, _Outcome] = {}
-        if images is not None:
-            for cut, part in work.parts(images):
-                request = self._requests.get(cut.id)
-                if request and request.quick and len(part) == len(request.rows):
-                    made[cut.id] = _outcome(request.make, part)
-        self._tell(self._computed, work, images, seconds, made)
+        made = {
+            cut.request: _outcome(cut.request.make, part)
+            for cut, part in work.parts(images)
+            if cut.request.quick and len(part) == len(cut.request.rows) and cut.request in self._requests
+        }
+        self._tell(self._computed, work, images, made)
 
     def _tell(self, function: Callable[..., None], *args: object) -> None:
         # When the loop is closed nobody waits any more.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function, *args)
 
-    def _lose(self, lost: DeviceLost) -> None:
-        """Compute no more, and let nobody wait for it."""
-        with self._policy:
-            if self._lost:
-                return
-            self._lost = str(lost)
-            self._closing = True
-        self._wake_all()
-        logger.critical("%s; no more images are made until the service is started again", lost)
-        self._tell(self._fail_all)
-
-    def _fail_all(self) -> None:
-        for request in self._requests.values():
-            _fail(request, DeviceLost(self._lost))
-
-    def _computed(
-        self, work: _Work, images: Images | None, seconds: float, made: Mapping[int, "_Outcome"]
-    ) -> None:
-        model = work.batch.generator
-        metrics.of(metrics.BATCH_ROWS, model).observe(sum(map(len, work.rows)))
-        metrics.of(metrics.COMPUTE_SECONDS, model).observe(seconds)
-        if images is None:
-            for cut in work.batch.cuts:
-                if request := self._requests.get(cut.id):
-                    _fail(request, BatchFailed())
+    def _lose(self, _: Work[_Request], lost: DeviceLost) -> None:
+        """Let nobody wait for a device that computes no more."""
+        if self._lost:
             return
-        for cut, part in work.parts(images):
-            if request := self._requests.get(cut.id):
-                request.computed += len(part)
-                request.queue_seconds = max(request.queue_seconds, work.cut_at - request.joined)
-                request.compute_seconds += seconds
-                if request.computed == len(request.rows) and request.at_deadline:
-                    request.at_deadline.cancel()
-                if cut.id in made:
-                    self._answer(model, request, made[cut.id])
-                else:
-                    self._collect(model, request, cut.start, part)
+        self._lost = str(lost)
+        logger.critical("%s; no more images are made until the service is started again", lost)
+        for request in self._requests:
+            _fail(request.answer, DeviceLost(self._lost))
 
-    def _collect(self, model: str, request: _Request, start: int, part: Images) -> None:
+    def _fail_batch(self, work: Work[_Request], failed: BatchFailed) -> None:
+        self._measure(work)
+        for cut in work.batch.cuts:
+            _fail(cut.request.answer, failed)
+
+    def _computed(self, work: Work[_Request], images: Images, made: Mapping[_Request, "_Outcome"]) -> None:
+        self._measure(work)
+        for cut, part in work.parts(images):
+            request = cut.request
+            if request not in self._requests:
+                continue
+            request.computed += len(part)
+            request.queue_seconds = max(request.queue_seconds, work.cut_at - request.joined)
+            request.compute_seconds += work.seconds
+            if request.computed == len(request.rows):
+                request.at_deadline.cancel()
+            if request in made:
+                _answer(request, made[request])
+            else:
+                self._collect(request, cut.start, part)
+
+    def _measure(self, work: Work[_Request]) -> None:
+        model = work.batch.generator
+        metrics.of(metrics.BATCH_ROWS, model).observe(sum(cut.stop - cut.start for cut in work.batch.cuts))
+        metrics.of(metrics.COMPUTE_SECONDS, model).observe(work.seconds)
+
+    def _collect(self, request: _Request, start: int, part: Images) -> None:
         # Several workers may be done in another order than they began.
         request.pieces[start] = part
         if request.computed == len(request.rows) and not request.answer.done():
             pieces = [request.pieces[start] for start in sorted(request.pieces)]
             making = self._loop.run_in_executor(self._pool, _outcome_of_pieces, request.make, pieces)
-            making.add_done_callback(lambda done: self._answer(model, request, done.result()))
-
-    def _answer(self, model: str, request: _Request, outcome: "_Outcome") -> None:
-        if request.answer.done():
-            return
-        metrics.of(metrics.QUEUE_SECONDS, model).observe(request.queue_seconds)
-        if isinstance(outcome, _Raised):
-            request.answer.set_exception(outcome.error)
-        else:
-            request.answer.set_result(Made(outcome, request.queue_seconds, request.compute_seconds))
+            making.add_done_callback(lambda done: _answer(request, done.result()))
 
 
 @dataclass(frozen=True)
@@ -364,15 +211,16 @@ def _outcome_of_pieces(make: Callable[[Images], Any], pieces: Sequence[Images]) 
     return _outcome(make, pieces[0] if len(pieces) == 1 else np.concatenate(pieces))
 
 
-def _settle(warm: asyncio.Future[None], error: Exception | None) -> None:
-    if warm.done():  # nobody waits for it any more
+def _answer(request: _Request, outcome: _Outcome) -> None:
+    if request.answer.done():
         return
-    if error:
-        warm.set_exception(error)
+    metrics.of(metrics.QUEUE_SECONDS, request.generator).observe(request.queue_seconds)
+    if isinstance(outcome, _Raised):
+        request.answer.set_exception(outcome.error)
     else:
-        warm.set_result(None)
+        request.answer.set_result(Made(outcome, request.queue_seconds, request.compute_seconds))
 
 
-def _fail(request: _Request, error: Exception) -> None:
-    if not request.answer.done():
-        request.answer.set_exception(error)
+def _fail(answer: asyncio.Future[Made[Any]], error: Exception) -> None:
+    if not answer.done():
+        answer.set_exception(error)

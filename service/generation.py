@@ -16,7 +16,7 @@ from service.admission import Admission, Full
 from service.archive import Buffer
 from service.catalogue import Catalogue
 from service.device import Device, choose
-from service.dispatch import BatchFailed, Dispatcher, Made, TooLate
+from service.dispatch import Dispatcher, Made, TooLate
 from service.encoding import Format, Generated
 from service.engine import Engine
 from service.errors import DeviceLost, Refusal
@@ -25,6 +25,7 @@ from service.resolve import Resolved, resolve
 from service.rows import Images
 from service.schemas import GenerateRequest, parse
 from service.settings import Settings
+from service.workers import BatchFailed
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -16,10 +16,10 @@ class Device:
     """Computes what the policy decides, one batch a second, for requests that are numbered as they come."""
 
     max_batch: int
-    queue: Queue = field(init=False)
+    queue: Queue[int] = field(init=False)
     asked: list[tuple[int, str]] = field(default_factory=list)
     now: float = 0
-    batches: list[Batch] = field(default_factory=list)
+    batches: list[Batch[int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.queue = Queue(self.max_batch)
@@ -29,24 +29,26 @@ class Device:
             self.queue.join(len(self.asked), generator, n, deadline)
             self.asked.append((n, generator))
 
-    def compute_one(self) -> Batch | None:
+    def compute_one(self) -> Batch[int] | None:
         batch = self.queue.cut(self.now)
         self.now += 1
         if batch:
             self.batches.append(batch)
         return batch
 
-    def compute_all(self) -> list[Batch]:
+    def compute_all(self) -> list[Batch[int]]:
         while self.compute_one():
             pass
         return self.batches
 
-    def cuts(self) -> tuple[Cut, ...]:
+    def cuts(self) -> tuple[Cut[int], ...]:
         batch = self.compute_one()
         return batch.cuts if batch else ()
 
     def computed(self, request: int) -> int:
-        return sum(cut.stop - cut.start for batch in self.batches for cut in batch.cuts if cut.id == request)
+        return sum(
+            cut.stop - cut.start for batch in self.batches for cut in batch.cuts if cut.request == request
+        )
 
 
 requests = st.lists(st.tuples(st.integers(1, 40), st.sampled_from(["a", "b", "c"])), max_size=12)
@@ -60,7 +62,7 @@ def device_of(asked: list[tuple[int, str]], max_batch: int) -> Device:
 
 
 def test_an_empty_queue_gives_nothing_to_do() -> None:
-    assert Queue(8).cut(0) is None
+    assert Queue[int](8).cut(0) is None
 
 
 def test_one_row_does_not_wait_for_others() -> None:
@@ -97,7 +99,7 @@ def test_who_leaves_in_the_middle_is_computed_no_further() -> None:
 
 
 @pytest.mark.parametrize(("now", "cuts"), [(5, (Cut(1, 0, 3),)), (4.9, (Cut(0, 0, 3), Cut(1, 0, 3)))])
-def test_nobody_is_computed_whose_time_is_up(now: float, cuts: tuple[Cut, ...]) -> None:
+def test_nobody_is_computed_whose_time_is_up(now: float, cuts: tuple[Cut[int], ...]) -> None:
     device = Device(8, now=now)
     device.ask(3, deadline=5)
     device.ask(3, deadline=5.1)
@@ -133,16 +135,20 @@ def test_large_requests_take_turns() -> None:
     device = Device(8)
     device.ask(20, 20, 20)
     # Two rows each, and the two that are left go to the first.
-    assert [{cut.id for cut in device.cuts()} for _ in range(3)] == [{0, 1, 2}] * 3
+    assert [{cut.request for cut in device.cuts()} for _ in range(3)] == [{0, 1, 2}] * 3
     device = Device(4)
     device.ask(20, 20, 20, 20, 20)
-    assert [{cut.id for cut in device.cuts()} for _ in range(3)] == [{0, 1, 2, 3}, {4, 0, 1, 2}, {3, 4, 0, 1}]
+    assert [{cut.request for cut in device.cuts()} for _ in range(3)] == [
+        {0, 1, 2, 3},
+        {4, 0, 1, 2},
+        {3, 4, 0, 1},
+    ]
 
 
 def test_a_batch_of_one_row_takes_turns_too() -> None:
     device = Device(1)
     device.ask(3, 1, 1)
-    assert [cut.id for batch in device.compute_all() for cut in batch.cuts] == [0, 1, 2, 0, 0]
+    assert [cut.request for batch in device.compute_all() for cut in batch.cuts] == [0, 1, 2, 0, 0]
 
 
 def test_generators_have_the_device_in_turn() -> None:
@@ -172,9 +178,9 @@ def test_every_row_is_computed_once_in_order_in_full_batches(
         assert rows == min(max_batch, waiting[batch.generator])
         assert device.queue.rows(batch.generator) == waiting[batch.generator] - rows
         for cut in batch.cuts:
-            assert asked[cut.id][1] == batch.generator
-            assert cut.start == progress[cut.id] < cut.stop
-            progress[cut.id] = cut.stop
+            assert asked[cut.request][1] == batch.generator
+            assert cut.start == progress[cut.request] < cut.stop
+            progress[cut.request] = cut.stop
     assert progress == {i: rows for i, (rows, _) in enumerate(asked)}
 
 

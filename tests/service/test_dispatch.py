@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from service.dispatch import BatchFailed, Dispatcher, Made, TooLate
+from service.dispatch import Dispatcher, Made, TooLate
 from service.errors import DeviceLost
 from service.rows import Images, Rows
+from service.workers import BatchFailed
 
 
 @dataclass

@@ -1,0 +1,198 @@
+"""The threads that compute the batches which the policy in `batching` cuts.
+
+Each cuts the next batch the moment it has computed the last, whatever the event loop is busy with, so that
+the device never waits for HTTP.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Generic, Protocol, TypeVar
+
+from service.batching import Batch, Cut, Queue
+from service.errors import DeviceLost
+from service.rows import Images, Rows, concatenate
+
+logger = logging.getLogger(__name__)
+
+
+class Engine(Protocol):
+    def warm_up(self) -> None:
+        """Make ready to run. Raises EngineError."""
+
+    def run(self, rows: Rows) -> Images:
+        """The images of at most a batch of rows: uint8 [n, height, width, channels]. Raises DeviceLost."""
+
+
+class BatchFailed(Exception):
+    """The generator failed on a batch with rows of the request."""
+
+
+@dataclass(eq=False)
+class Job:
+    """Rows for a generator, worth computing before `deadline`, a time of `time.monotonic`."""
+
+    generator: str
+    rows: Rows
+    deadline: float
+
+
+J = TypeVar("J", bound=Job)
+
+
+@dataclass(frozen=True)
+class Work(Generic[J]):
+    """A batch that left the queue at the time `cut_at`, and was computed in so many `seconds`."""
+
+    batch: Batch[J]
+    cut_at: float
+    seconds: float
+
+    def parts(self, images: Images) -> Iterator[tuple[Cut[J], Images]]:
+        """The cuts with their images, of those of the batch."""
+        first = 0
+        for cut in self.batch.cuts:
+            after = first + cut.stop - cut.start
+            yield cut, images[first:after]
+            first = after
+
+
+class Workers(Generic[J]):
+    """`threads` that run `engines`, by name, on the rows of jobs.
+
+    Each batch is given to `computed`, in the thread that computed it, with its images or else BatchFailed or
+    DeviceLost, after which there are no others. The other methods are for one thread, the jobs' own.
+    """
+
+    def __init__(
+        self,
+        engines: Mapping[str, Engine],
+        computed: Callable[[Work[J], Images | BatchFailed | DeviceLost], None],
+        *,
+        max_batch: int,
+        threads: int,
+    ) -> None:
+        self._engines = engines
+        self._computed = computed
+        # Jobs, and whether they join the queue or leave it, in order.
+        self._news: deque[tuple[J, bool]] = deque()
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        # Held for the queue and the idle, which the jobs' own thread leaves alone while it serves.
+        self._policy = threading.Lock()
+        self._queue: Queue[J] = Queue(max_batch)
+        self._idle = threads
+        self._closing = False
+        self._warm: Future[None] = Future()
+        self._threads = [
+            threading.Thread(target=target, name=f"engine-{i}", daemon=True)
+            for i, target in enumerate([self._warm_up, *[self._compute_all] * (threads - 1)])
+        ]
+
+    def start(self) -> Future[None]:
+        """Warm the engines up, on a thread that runs them: a GPU keeps captured graphs by thread.
+
+        Done when they are warm, or with EngineError.
+        """
+        self._threads[0].start()
+        return self._warm
+
+    def join(self, job: J) -> None:
+        """Have the job computed, from the next `wake` on at the latest."""
+        self._news.append((job, True))
+
+    def leave(self, job: J) -> None:
+        """Compute no more of the job."""
+        self._news.append((job, False))
+
+    def wake(self) -> None:
+        """Let a worker that sleeps see what is new."""
+        if self._wake.empty():  # whoever takes the one that is there takes in these news, too
+            self._wake.put(None)
+
+    @property
+    def busy(self) -> bool:
+        """Whether jobs wait, or may."""
+        return bool(self._queue or self._news)
+
+    def jobs(self) -> int:
+        """How many jobs wait."""
+        with self._policy:
+            return len(self._queue)
+
+    def rows(self, generator: str) -> int:
+        """How many rows wait for a generator."""
+        with self._policy:
+            return self._queue.rows(generator)
+
+    def close(self) -> None:
+        """Wait for the batches that are being computed, and compute no others."""
+        self._stop()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
+
+    def _stop(self) -> None:
+        self._closing = True
+        for _ in self._threads:
+            self._wake.put(None)
+
+    def _warm_up(self) -> None:
+        self._warm.set_running_or_notify_cancel()
+        try:
+            for engine in self._engines.values():
+                engine.warm_up()
+        except Exception as error:  # noqa: BLE001 - it is raised where the start is awaited
+            self._warm.set_exception(error)
+            return
+        for thread in self._threads[1:]:
+            thread.start()
+        self._warm.set_result(None)
+        self._compute_all()
+
+    def _compute_all(self) -> None:
+        while not self._closing:
+            now = time.monotonic()
+            batch, others = self._next(now)
+            if batch is None:
+                self._wake.get()
+                continue
+            if others:
+                self._wake.put(None)
+            outcome = self._compute(batch)
+            self._computed(Work(batch, now, time.monotonic() - now), outcome)
+            with self._policy:
+                self._idle += 1
+
+    def _next(self, now: float) -> tuple[Batch[J] | None, bool]:
+        """What to compute now, if anything waits, and whether that leaves work for a worker that sleeps."""
+        with self._policy:
+            while self._news:
+                job, joins = self._news.popleft()
+                if joins:
+                    self._queue.join(job, job.generator, len(job.rows), job.deadline)
+                else:
+                    self._queue.leave(job)
+            batch = self._queue.cut(now, self._idle)
+            if batch is None:
+                return None, False
+            self._idle -= 1
+            return batch, self._idle > 0 and bool(self._queue)
+
+    def _compute(self, batch: Batch[J]) -> Images | BatchFailed | DeviceLost:
+        rows = concatenate([cut.request.rows[cut.start : cut.stop] for cut in batch.cuts])
+        try:
+            return self._engines[batch.generator].run(rows)
+        except DeviceLost as lost:
+            self._stop()
+            return lost
+        except Exception:
+            logger.exception("%s failed on a batch of %d rows", batch.generator, len(rows))
+            with self._policy:
+                for cut in batch.cuts:
+                    self._queue.leave(cut.request)
+            return BatchFailed()
