@@ -3,6 +3,7 @@
 import asyncio
 import random
 import re
+import select
 import sys
 import time
 from collections.abc import Callable
@@ -79,11 +80,24 @@ class _Log:
 
     def _flush(self) -> None:
         lines, self._lines = self._lines, []
-        try:
-            sys.stdout.buffer.writelines(lines)
-            sys.stdout.buffer.flush()
-        except OSError:
-            metrics.LOG_LINES_LOST.inc(len(lines))
+        while lines:
+            fitting = _fitting(lines)
+            try:
+                sys.stdout.buffer.write(b"".join(lines[:fitting]))
+                sys.stdout.buffer.flush()
+            except OSError:
+                metrics.LOG_LINES_LOST.inc(fitting)
+            del lines[:fitting]
+
+
+def _fitting(lines: list[bytes]) -> int:
+    """How many of the first lines the kernel takes whole when several processes write (POSIX, write)."""
+    size = 0
+    for number, line in enumerate(lines):
+        size += len(line)
+        if size > select.PIPE_BUF:
+            return max(1, number)
+    return len(lines)
 
 
 class _Exchange:

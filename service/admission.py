@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from service import metrics
+
 # Saying no takes a part of the time that saying yes takes. Callers who come back at once, whatever they are
 # told, would leave none for the others: so many a second are refused, and those beyond wait for their turn,
 # but not for long.
@@ -41,11 +43,11 @@ class Admission:
             raise Full(excess * self._seconds_per_row)
         if not self.rows:
             self._left_last = time.monotonic()
-        self.rows += rows
+        self._take(rows)
         try:
             yield
         finally:
-            self.rows -= rows
+            self._take(-rows)
         self._measure(rows)
 
     async def pace_refusal(self) -> None:
@@ -55,6 +57,10 @@ class Admission:
         if self._next_refusal > now:
             self._next_refusal = min(self._next_refusal, now + LONGEST_WAIT)
             await asyncio.sleep(self._next_refusal - now)
+
+    def _take(self, rows: int) -> None:
+        self.rows += rows
+        metrics.ROWS_IN_PROGRESS.set(self.rows)
 
     def _measure(self, rows: int) -> None:
         now = time.monotonic()

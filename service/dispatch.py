@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -67,8 +66,6 @@ class Dispatcher:
         self._workers: Workers[_Request] = Workers(
             engines, self._hand_over, max_batch=max_batch, threads=workers
         )
-        for generator in engines:
-            metrics.QUEUE_ROWS.labels(generator).set_function(partial(self._workers.rows, generator))
 
     @property
     def lost(self) -> bool:
@@ -153,6 +150,7 @@ class Dispatcher:
         if self._lost:
             return
         self._lost = str(lost)
+        metrics.READY.set(0)
         logger.critical("%s; no more images are made until the service is started again", lost)
         for request in self._requests:
             _fail(request.answer, DeviceLost(self._lost))

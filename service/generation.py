@@ -56,16 +56,16 @@ class Generation:
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="encoder")
         self._admission = Admission(settings.queue_rows)
         self._dispatcher: Dispatcher | None = None
-        self._warm = False
+        self._warm = asyncio.Event()
         self.leaving = False
-        metrics.READY.set_function(lambda: self.ready)
-        metrics.ROWS_IN_PROGRESS.set_function(lambda: self._admission.rows)
+        metrics.forget_the_dead()
+        metrics.READY.set(0)
 
     @property
     def ready(self) -> bool:
         """Whether requests should be sent here."""
         dispatcher = self._dispatcher
-        return self._warm and not self.leaving and dispatcher is not None and not dispatcher.lost
+        return self._warm.is_set() and not self.leaving and dispatcher is not None and not dispatcher.lost
 
     async def load(self) -> None:
         """Load every generator and warm it up.
@@ -78,11 +78,13 @@ class Generation:
             engines, self._pool, max_batch=self._settings.max_batch, workers=device.workers
         )
         await self._dispatcher.start()
-        self._warm = True
+        self._warm.set()
+        metrics.READY.set(self.ready)
 
     def leave(self) -> None:
         """Be ready no more, but answer whoever comes."""
         self.leaving = True
+        metrics.READY.set(0)
 
     def close(self) -> None:
         """Let what is being computed and encoded come to its end."""
@@ -95,8 +97,6 @@ class Generation:
 
         Raises Refusal. When it is cancelled, rows that are not computed yet will not be.
         """
-        if self._dispatcher is None or not self._warm:
-            raise _come_back("the generators are warming up", 1)
         request = await self._run(len(body) <= QUICK_BODY, parse, body)
         form = negotiate(request.format, accept)
         generator = self._catalogue.find(request.model)
@@ -105,6 +105,7 @@ class Generation:
         try:
             # Before the latents are drawn, which would make a refusal of many rows take long.
             with self._admission.admit(rows):
+                await self._until_warm(deadline)
                 made = await self._make(generator, form, request, rows, deadline)
         except Refusal:
             raise
@@ -135,6 +136,16 @@ class Generation:
         outcome("served").inc(rows)
         metrics.of(metrics.ENCODE_SECONDS, generator.reference, form.name).observe(made.result.encode_seconds)
         return made
+
+    async def _until_warm(self, deadline: float) -> None:
+        """Wait: another process that shares the port may be ready, and call the server that."""
+        if self._warm.is_set():
+            return
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                await self._warm.wait()
+        except TimeoutError:
+            raise TooLate from None
 
     async def _make(
         self, generator: Generator, form: Format, request: GenerateRequest, rows: int, deadline: float

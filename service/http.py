@@ -7,7 +7,6 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import prometheus_client
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -15,6 +14,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service import metrics
 from service.access import NOTES
 from service.archive import Buffer
 from service.catalogue import Catalogue
@@ -96,7 +96,7 @@ def around(catalogue: Catalogue) -> Starlette:
 
     def show_metrics(request: Request) -> Response:
         encode, media_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(prometheus_client.REGISTRY), media_type=media_type)
+        return Response(encode(metrics.registry()), media_type=media_type)
 
     def show_page(_: Request) -> Response:
         return FileResponse(PAGE)

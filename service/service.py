@@ -16,7 +16,7 @@ from bentoml.validators import ContentType
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service import http
+from service import http, metrics
 from service.access import Access
 from service.errors import EngineError, JsonErrors
 from service.schemas import GenerateRequest
@@ -58,7 +58,7 @@ class GenerateBody(bentoml.IODescriptor, GenerateRequest):  # type: ignore[misc]
 
 @bentoml.asgi_app(http.around(catalogue))
 @bentoml.service(
-    workers=1,
+    workers=settings.processes,
     # What outlasts the timeout is answered by us; BentoML's own is for what hangs.
     traffic={"timeout": settings.timeout + 15},
     # Ours, in `access` and `metrics`, say more and take a fraction of the time. BentoML's label metrics with
@@ -81,6 +81,7 @@ class Ganserve:
     @staticmethod
     def supervise() -> None:
         end_when_a_worker_fails()
+        metrics.share()
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start_loading(self) -> None:

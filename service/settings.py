@@ -1,7 +1,7 @@
 """What an operator may set, in the environment as GANSERVE_<NAME>."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AnyHttpUrl, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -9,8 +9,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 import models
 from service.cores import usable_cores
 from service.limits import MOST_IMAGES
+from service.processes import processes
 
 DeviceName = Literal["auto", "cpu", "cuda", "tensorrt"]
+
+
+def _processes(validated: dict[str, Any]) -> int:
+    return processes(validated.get("device", "auto"))
 
 
 class Settings(BaseSettings):
@@ -24,14 +29,19 @@ class Settings(BaseSettings):
 
     models: Path = Field(Path(models.__file__).parent, description="The shelf: a folder of generators.")
     device: DeviceName = Field("auto", description="What computes: CUDA where it works, or as named.")
+    processes: Annotated[int, Field(ge=1, le=256)] = Field(
+        default_factory=_processes,
+        description="The processes that share the port, each with every generator and a queue of its own.",
+    )
     max_batch: int = Field(64, ge=1, le=4096, description="The most rows that are computed at once.")
     queue_rows: int = Field(
         1024,
         ge=MOST_IMAGES,
-        description="The most rows that are accepted and not answered yet; more are refused with 503.",
+        description="The most rows that a process has accepted and not answered; more are refused with 503.",
     )
     threads: Annotated[int, Field(ge=1, le=1024)] = Field(
-        default_factory=usable_cores, description="The threads that compute a batch, and those that encode."
+        default_factory=usable_cores,
+        description="The threads of a process that compute a batch, and those that encode.",
     )
     body_limit: int = Field(8 * 2**20, ge=1024, description="The largest body of a request, in bytes.")
     timeout: float = Field(

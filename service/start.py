@@ -58,7 +58,12 @@ def tracing(traces: AnyHttpUrl | None) -> dict[str, Any]:
 
 def end_when_a_worker_fails() -> None:
     """In BentoML's supervisor: let `fail` in a worker end everything, with exit code 1."""
-    signal.signal(signal.SIGUSR1, lambda *_: fail())
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # the others fail for the same reason
+        fail()
+
+    signal.signal(signal.SIGUSR1, end)
 
 
 def fail(supervised: bool = False) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Generic, Protocol, TypeVar
 
+from service import metrics
 from service.batching import Batch, Cut, Queue
 from service.errors import DeviceLost
 from service.rows import Images, Rows, concatenate
@@ -124,11 +125,6 @@ class Workers(Generic[J]):
         with self._policy:
             return len(self._queue)
 
-    def rows(self, generator: str) -> int:
-        """How many rows wait for a generator."""
-        with self._policy:
-            return self._queue.rows(generator)
-
     def close(self) -> None:
         """Wait for the batches that are being computed, and compute no others."""
         self._stop()
@@ -178,6 +174,8 @@ class Workers(Generic[J]):
                 else:
                     self._queue.leave(job)
             batch = self._queue.cut(now, self._idle)
+            for generator in self._engines:
+                metrics.of(metrics.QUEUE_ROWS, generator).set(self._queue.rows(generator))
             if batch is None:
                 return None, False
             self._idle -= 1

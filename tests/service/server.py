@@ -39,7 +39,7 @@ def start(shelf: Path, log: Path, home: Path, **settings: object) -> tuple[subpr
     environment |= {"BENTOML_HOME": str(home), "TMPDIR": str(home), "GANSERVE_MODELS": str(shelf)}
     # So that whatever would be sent to BentoML's makers is printed instead, and seen by the tests.
     environment["__BENTOML_DEBUG_USAGE"] = "True"
-    environment["GANSERVE_DRAIN"] = "0"
+    environment |= {"GANSERVE_DRAIN": "0", "GANSERVE_PROCESSES": "1"}
     environment |= {f"GANSERVE_{name.upper()}": str(value) for name, value in settings.items()}
     command = [sys.executable, "-m", "bentoml", "serve", "service.service:Ganserve"]
     with log.open("ab") as output:

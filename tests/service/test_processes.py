@@ -1,0 +1,118 @@
+"""Several processes that share a port are one server to who looks at it from outside."""
+
+import json
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import psutil
+import pytest
+
+from models.shelf import Shelf
+from service.processes import MOST, processes
+from tests.generators import tiny_generator
+from tests.service.server import PATIENCE, Server, is_ready, running
+from tests.service.test_overload import metric, until
+
+COUNT = 3
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    shelf = Shelf(tmp_path_factory.mktemp("several"))
+    shelf.place(tiny_generator())
+    with running(shelf.root, processes=COUNT) as server, server.client() as client:
+        until(lambda: metric(client, "ganserve_ready") == 1 and metric(client, "ganserve_processes") == COUNT)
+        yield server
+
+
+def answered(server: Server, seeds: range) -> list[httpx.Response]:
+    """An answer a seed, each over a connection of its own."""
+
+    with once_each(server) as client, ThreadPoolExecutor(8) as callers:
+        bodies = [{"n": 5, "seed": seed, "format": "npz"} for seed in seeds]
+        return list(callers.map(lambda body: client.post("/generate", json=body), bodies))
+
+
+def once_each(server: Server) -> httpx.Client:
+    """A client with a new connection for each request, so that any process may answer."""
+    return httpx.Client(
+        base_url=server.url, timeout=PATIENCE, limits=httpx.Limits(max_keepalive_connections=0)
+    )
+
+
+def test_all_give_the_same_bytes(several: Server) -> None:
+    answers = answered(several, range(200))
+    assert {answer.status_code for answer in answers} == {200}
+    again = answered(several, range(200))
+    assert [one.content for one in answers] == [one.content for one in again]
+
+
+def test_any_of_them_tells_the_metrics_of_all(several: Server) -> None:
+    name = 'ganserve_rows_total{model="tiny:1",outcome="served"}'
+    with several.client() as client:
+        before = metric(client, name)
+    answered(several, range(100))
+    with once_each(several) as client:
+        for _ in range(20):
+            assert metric(client, name) == before + 500
+            assert metric(client, "ganserve_rows_in_progress") == 0
+        assert "ganserve_build_info{" in client.get("/metrics").text
+
+
+def test_lines_of_the_log_stay_whole(several: Server) -> None:
+    ids = {f"{number}-{'x' * 100}" for number in range(400)}
+
+    with once_each(several) as client, ThreadPoolExecutor(16) as callers:
+        headers = [{"X-Request-ID": request_id} for request_id in ids]
+        list(callers.map(lambda one: client.post("/generate", json={"n": 0}, headers=one), headers))
+
+    def logged() -> Counter[str]:
+        lines = [line for line in several.log.read_text().splitlines() if '"request_id"' in line]
+        return Counter(json.loads(line)["request_id"] for line in lines)
+
+    until(lambda: ids <= logged().keys())
+    assert {logged()[one] for one in ids} == {1}
+
+
+def test_one_that_dies_is_replaced_and_counts_no_more(several: Server) -> None:
+    with several.client() as client:
+        served = metric(client, 'ganserve_rows_total{model="tiny:1",outcome="served"}')
+    dead = psutil.Process(several.pid).children()[0]
+    dead.kill()
+    dead.wait(PATIENCE)
+
+    def replaced(client: httpx.Client) -> bool:
+        workers = psutil.Process(several.pid).children()
+        ready, counted = (metric(client, f"ganserve_{name}") for name in ("ready", "processes"))
+        return ready == 1 and counted == len(workers) == COUNT and dead not in workers
+
+    with once_each(several) as client:
+        until(lambda: replaced(client))
+    assert {answer.status_code for answer in answered(several, range(50))} == {200}
+    with several.client() as client:
+        # What it had answered was answered all the same.
+        assert metric(client, 'ganserve_rows_total{model="tiny:1",outcome="served"}') >= served
+
+
+def test_sigterm_ends_all_and_leaves_no_file(shelf: Shelf) -> None:
+    with running(shelf.root, processes=2) as server:
+        workers = psutil.Process(server.pid).children()
+        home = server.log.parent
+        assert list(home.glob("ganserve-metrics-*/*.db"))
+        os.kill(server.pid, signal.SIGTERM)
+        with server.client() as client:
+            until(lambda: not is_ready(client))
+        _, alive = psutil.wait_procs(workers, PATIENCE)
+        assert not alive
+        until(lambda: not list(home.glob("ganserve-metrics-*")))
+
+
+def test_a_cpu_gets_a_process_a_core_and_a_gpu_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cores, expected in ((1, 1), (2, 2), (64, MOST)):
+        monkeypatch.setattr("service.processes.usable_cores", lambda cores=cores: cores)
+        assert processes("cpu") == expected
+    assert processes("cuda") == processes("tensorrt") == 1
