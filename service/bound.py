@@ -55,6 +55,9 @@ class BoundSession:
         images: Images = slot.binding.copy_outputs_to_cpu()[0]
         return images
 
+    def whole(self) -> None:
+        """This is the whole device."""
+
     def _slot(self, contract: Contract, rows: int, device_type: str) -> _Slot:
         def buffer(shape: tuple[int, ...], kind: type[np.generic]) -> onnxruntime.OrtValue:
             return onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, kind, device_type, 0)

@@ -1,7 +1,7 @@
 """Chooses what computes the images, and says why. The devices themselves are in `cpu` and `cuda`."""
 
 import logging
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,9 @@ class Session(Protocol):
 
     def run(self, feeds: Feeds) -> Images:
         """The images of the contract's inputs: uint8 [n, height, width, channels], not to be overwritten."""
+
+    def whole(self) -> Self | None:
+        """The same on the whole device, for when nothing else is computed; None where that is this one."""
 
 
 class Device(Protocol):

@@ -26,8 +26,11 @@ class Engine(Protocol):
     def warm_up(self) -> None:
         """Make ready to run. Raises EngineError."""
 
-    def run(self, rows: Rows) -> Images:
-        """The images of at most a batch of rows: uint8 [n, height, width, channels]. Raises DeviceLost."""
+    def run(self, rows: Rows, *, alone: bool) -> Images:
+        """The images of at most a batch of rows: uint8 [n, height, width, channels]. Raises DeviceLost.
+
+        `alone` says that nothing else is computed.
+        """
 
 
 class BatchFailed(Exception):
@@ -153,19 +156,19 @@ class Workers(Generic[J]):
     def _compute_all(self) -> None:
         while not self._closing:
             now = time.monotonic()
-            batch, others = self._next(now)
+            batch, alone, others = self._next(now)
             if batch is None:
                 self._wake.get()
                 continue
             if others:
                 self._wake.put(None)
-            outcome = self._compute(batch)
+            outcome = self._compute(batch, alone=alone)
             self._computed(Work(batch, now, time.monotonic() - now), outcome)
             with self._policy:
                 self._idle += 1
 
-    def _next(self, now: float) -> tuple[Batch[J] | None, bool]:
-        """What to compute now, if anything waits, and whether that leaves work for a worker that sleeps."""
+    def _next(self, now: float) -> tuple[Batch[J] | None, bool, bool]:
+        """What to compute now, if anything waits; whether it is alone, and leaves work for who sleeps."""
         with self._policy:
             while self._news:
                 job, joins = self._news.popleft()
@@ -177,14 +180,16 @@ class Workers(Generic[J]):
             for generator in self._engines:
                 metrics.of(metrics.QUEUE_ROWS, generator).set(self._queue.rows(generator))
             if batch is None:
-                return None, False
+                return None, False, False
+            left = bool(self._queue)
+            alone = self._idle == len(self._threads) and not left
             self._idle -= 1
-            return batch, self._idle > 0 and bool(self._queue)
+            return batch, alone, self._idle > 0 and left
 
-    def _compute(self, batch: Batch[J]) -> Images | BatchFailed | DeviceLost:
+    def _compute(self, batch: Batch[J], *, alone: bool) -> Images | BatchFailed | DeviceLost:
         rows = concatenate([cut.request.rows[cut.start : cut.stop] for cut in batch.cuts])
         try:
-            return self._engines[batch.generator].run(rows)
+            return self._engines[batch.generator].run(rows, alone=alone)
         except DeviceLost as lost:
             self._stop()
             return lost

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import onnxruntime
 import pytest
 
@@ -60,3 +61,30 @@ class Breakable:
             self.failures = max(0, self.failures - 1)
             raise RuntimeError("CUDA failure 719: unspecified launch failure ; GPU=0 ; hostname=here")
         return self.opened[-1].run(feeds)
+
+    def whole(self) -> None:
+        """This is the whole device."""
+
+
+@dataclass
+class Wide:
+    """The CPU with another session for who is alone, whose `runs` are counted and grey levels `lifted`."""
+
+    lifted: int = 0
+    runs: int = 0
+    name: str = "cpu"
+    workers: int = 2
+    remedy: str = "nothing"
+    buckets: None = None
+
+    def open(self, generator: Generator, max_batch: int) -> Session:
+        self._session = Cpu(2).open(generator, max_batch)
+        self._session.whole = lambda: self  # type: ignore[assignment, method-assign, return-value]
+        return self._session
+
+    def run(self, feeds: Feeds) -> Images:
+        self.runs += 1
+        return self._session.run(feeds) + np.uint8(self.lifted)
+
+    def whole(self) -> None:
+        """This is the whole device."""

@@ -23,15 +23,17 @@ class Gated:
 
     gate: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     batches: list[list[int]] = field(default_factory=list)
+    alone: list[bool] = field(default_factory=list)
     threads: set[int] = field(default_factory=set)
     warm_in: list[int] = field(default_factory=list)
 
     def warm_up(self) -> None:
         self.warm_in.append(threading.get_ident())
 
-    def run(self, rows: Rows) -> Images:
+    def run(self, rows: Rows, *, alone: bool) -> Images:
         numbers = rows.latents[:, 0].astype(np.uint8)
         self.batches.append(numbers.tolist())
+        self.alone.append(alone)
         self.threads.add(threading.get_ident())
         assert self.gate.acquire(timeout=10)
         if 13 in numbers:
@@ -362,3 +364,20 @@ def test_a_time_that_is_up_while_the_answer_is_made_does_not_count() -> None:
         assert numbers(result) == [1]
 
     run(test)
+
+
+def test_a_batch_is_alone_when_nothing_else_is_computed_or_waits() -> None:
+    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
+        first = asyncio.create_task(images(dispatcher, "a", rows(1), in_a_minute()))
+        await until(lambda: engine.batches == [[1]])
+        second = asyncio.create_task(images(dispatcher, "a", rows(2), in_a_minute()))
+        await until(lambda: len(engine.batches) == 2)
+        engine.open(2)
+        await asyncio.gather(first, second)
+        shared = asyncio.create_task(images(dispatcher, "a", rows(*range(20, 30)), in_a_minute()))
+        await until(lambda: len(engine.batches) == 4)
+        engine.open()
+        await shared
+        assert engine.alone == [True, False, False, False]
+
+    run(test, max_batch=16, workers=2)

@@ -16,7 +16,7 @@ from service.errors import DeviceLost, EngineError
 from service.latents import classes, latents, words
 from service.rows import Rows
 from tests.generators import tiny_generator
-from tests.service.devices import BoundCpu, Breakable
+from tests.service.devices import BoundCpu, Breakable, Wide
 from tests.service.generators import (
     batch_dependent_generator,
     convolutional_generator,
@@ -188,3 +188,31 @@ def test_a_graph_that_fails_when_it_runs_is_refused_in_one_line(tmp_path: Path) 
     with pytest.raises(EngineError, match=r"model.onnx: ONNX Runtime cannot run it on the CPU ") as refusal:
         engine.warm_up()
     assert "\n" not in str(refusal.value)
+
+
+def test_who_is_alone_has_the_whole_device_and_gets_the_same_bytes(tmp_path: Path) -> None:
+    generator = placed(tmp_path, convolutional_generator("slow", width=256))
+    device = Wide()
+    engine, asked = warm_engine(generator, device), rows(generator, 9)
+    expected, before = engine.run(asked), device.runs
+    assert np.array_equal(engine.run(asked[:5], alone=True), expected[:5])
+    assert device.runs == before + 1
+    engine.run(asked[:5])
+    engine.run(asked, alone=True)  # so many are shared by the workers
+    assert device.runs == before + 1
+
+
+def test_a_whole_device_that_gives_other_bytes_is_left_alone(tmp_path: Path) -> None:
+    generator = placed(tmp_path, convolutional_generator("slow", width=256))
+    engine, asked = warm_engine(generator, Wide(lifted=1)), rows(generator, 2)
+    assert np.array_equal(engine.run(asked, alone=True), engine.run(asked))
+
+
+def test_several_threads_give_the_bytes_of_one(tmp_path: Path) -> None:
+    generator = placed(tmp_path, convolutional_generator("slow", width=256))
+    one = Cpu(2).open(generator, 64)
+    several = one.whole()
+    assert several is not None
+    assert several.whole() is None
+    feeds = {"latent": rows(generator, 5).latents, "label": np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1]]}
+    assert np.array_equal(one.run(feeds), several.run(feeds))

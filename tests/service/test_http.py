@@ -42,12 +42,12 @@ class Gate:
     def install(self) -> None:
         compute = Engine.run
 
-        def run(engine: Engine, rows: Rows) -> Images:
+        def run(engine: Engine, rows: Rows, *, alone: bool) -> Images:
             self.rows += len(rows)
             assert self.opened.wait(10)
             if self.error:
                 raise self.error
-            return compute(engine, rows)
+            return compute(engine, rows, alone=alone)
 
         self.monkeypatch.setattr(Engine, "run", run)
 

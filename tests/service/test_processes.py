@@ -31,7 +31,6 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def answered(server: Server, seeds: range) -> list[httpx.Response]:
     """An answer a seed, each over a connection of its own."""
-
     with once_each(server) as client, ThreadPoolExecutor(8) as callers:
         bodies = [{"n": 5, "seed": seed, "format": "npz"} for seed in seeds]
         return list(callers.map(lambda body: client.post("/generate", json=body), bodies))
