@@ -372,12 +372,16 @@ def test_a_batch_is_alone_when_nothing_else_is_computed_or_waits() -> None:
         await until(lambda: engine.batches == [[1]])
         second = asyncio.create_task(images(dispatcher, "a", rows(2), in_a_minute()))
         await until(lambda: len(engine.batches) == 2)
-        engine.open(2)
+        engine.open()
         await asyncio.gather(first, second)
+        assert engine.alone == [True, False]
+
+    async def test_shared(engine: Gated, dispatcher: Dispatcher) -> None:
         shared = asyncio.create_task(images(dispatcher, "a", rows(*range(20, 30)), in_a_minute()))
-        await until(lambda: len(engine.batches) == 4)
+        await until(lambda: len(engine.batches) == 2)
         engine.open()
         await shared
-        assert engine.alone == [True, False, False, False]
+        assert engine.alone == [False, False]
 
-    run(test, max_batch=16, workers=2)
+    run(test, workers=2)
+    run(test_shared, max_batch=16, workers=2)
