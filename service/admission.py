@@ -10,7 +10,7 @@ from service import metrics
 # Saying no takes a part of the time that saying yes takes. Callers who come back at once, whatever they are
 # told, would leave none for the others: so many a second are refused, and those beyond wait for their turn,
 # but not for long.
-REFUSALS_PER_SECOND = 200
+REFUSALS_PER_SECOND = 200.0
 LONGEST_WAIT = 1.0
 
 
@@ -25,8 +25,9 @@ class Full(Exception):
 class Admission:
     """Room for `limit` rows at a time, of which `rows` are taken. Lives on one event loop."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, refusals_per_second: float = REFUSALS_PER_SECOND) -> None:
         self._limit = limit
+        self._refusals_per_second = refusals_per_second
         self.rows = 0
         self._seconds_per_row = 0.0
         self._left_last = 0.0
@@ -53,7 +54,7 @@ class Admission:
     async def pace_refusal(self) -> None:
         """Wait for the turn to be refused, a second at most."""
         now = time.monotonic()
-        self._next_refusal = max(now, self._next_refusal + 1 / REFUSALS_PER_SECOND)
+        self._next_refusal = max(now, self._next_refusal + 1 / self._refusals_per_second)
         if self._next_refusal > now:
             self._next_refusal = min(self._next_refusal, now + LONGEST_WAIT)
             await asyncio.sleep(self._next_refusal - now)

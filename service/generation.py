@@ -12,7 +12,7 @@ from typing import ParamSpec, TypeVar
 
 from models.shelf import Generator
 from service import metrics
-from service.admission import Admission, Full
+from service.admission import REFUSALS_PER_SECOND, Admission, Full
 from service.archive import Buffer
 from service.catalogue import Catalogue
 from service.device import Device, choose
@@ -54,7 +54,7 @@ class Generation:
         self._catalogue = catalogue
         self._settings = settings
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="encoder")
-        self._admission = Admission(settings.queue_rows)
+        self._admission = Admission(settings.queue_rows, REFUSALS_PER_SECOND / settings.processes)
         self._dispatcher: Dispatcher | None = None
         self._warm = asyncio.Event()
         self.leaving = False
