@@ -10,7 +10,7 @@ from service import metrics
 # Saying no takes a part of the time that saying yes takes. Callers who come back at once, whatever they are
 # told, would leave none for the others: so many a second are refused, and those beyond wait for their turn,
 # but not for long.
-REFUSALS_PER_SECOND = 200.0
+REFUSALS_PER_SECOND = 200
 LONGEST_WAIT = 1.0
 
 
