@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from models.contract import ContractError
 from models.shelf import Shelf, ShelfError
-from training import evaluation, processes, run, start
+from training import checkpoint, evaluation, processes, run, start
 from training.checkpoint import CheckpointError
 from training.evaluation import EvaluationError, RealImages
 from training.export import ParityError, export_run
@@ -143,7 +143,7 @@ def train(
             if processes.is_first():
                 run.write(folder, record)
             # a run that was killed before its first checkpoint begins again, to the same weights
-            if resume and (folder / run.CHECKPOINT_FILE).exists():
+            if resume and checkpoint.exists(folder / run.CHECKPOINT_FILE):
                 game.load(folder)
             received = run_game(game, loaded, folder, record.images, record.snapshot)
     if processes.is_first():

@@ -1,28 +1,50 @@
-"""Files and folders that are whole or not there."""
+"""Files and folders that are whole or not there, whatever is killed or loses its power."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+ASIDE = ".part"
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to, which takes the place of `path` when all went well, and is removed when not."""
-    aside = path.with_name(path.name + ".part")
+def replacing(path: Path, previous: Path | None = None) -> Iterator[Path]:
+    """A path to write to, which takes the place of `path` when all went well, and is removed when not.
+
+    What was at `path` then moves to `previous`, if that is given.
+    """
+    aside = path.with_name(path.name + ASIDE)
     try:
-        yield aside
+        with naming(path):
+            yield aside
+            with aside.open("r+b") as file:
+                os.fsync(file.fileno())
+        if previous:
+            path.replace(previous)
         aside.replace(path)
+        _sync_names(path.parent)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An OSError in here names the file: Python's own of a full disk names none."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """A new folder that takes the place of `folder` when all is written, unless another process was first."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".part", dir=folder.parent))
+    aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=ASIDE, dir=folder.parent))
     try:
         yield aside
         try:
@@ -32,3 +54,18 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what `replacing` had begun, anywhere in a folder, when it was killed."""
+    for leftover in folder.rglob(f"*{ASIDE}"):
+        leftover.unlink()
+
+
+def _sync_names(folder: Path) -> None:
+    with suppress(OSError):  # not every system and file system has this for folders
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -3,6 +3,7 @@
 import copy
 import os
 import platform
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -88,13 +89,15 @@ class Game:
             )
 
     def save(self, folder: Path) -> None:
-        """Write the run's checkpoint."""
+        """Write the run's checkpoint. Raises OSError."""
         self.progress.hardware = _hardware(self.device)
         checkpoint.save(folder / CHECKPOINT_FILE, self._parts())
 
     def load(self, folder: Path) -> None:
-        """Go back to the run's checkpoint. Raises CheckpointError."""
-        checkpoint.load(folder / CHECKPOINT_FILE, self._parts())
+        """Go back to the run's checkpoint; says so when it is not the newest. Raises CheckpointError."""
+        news = checkpoint.load(folder / CHECKPOINT_FILE, self._parts())
+        if news and processes.is_first():
+            print(f"ganserve: {news}, at {self.progress.images_seen:,} images seen", file=sys.stderr)
 
     def step(self, data: ImageData) -> dict[str, Tensor]:
         """Update the discriminator, then the generator, on one batch; gives losses and penalties."""

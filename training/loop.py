@@ -2,6 +2,7 @@
 
 import math
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -27,15 +28,18 @@ def run_game(game: Game, data: ImageData, folder: Path, images: int, snapshot: i
     """Train until `images` were seen; every `snapshot` images, a sample grid and a checkpoint.
 
     SIGINT and SIGTERM save a checkpoint and end the training; the signal is then returned. Raises Diverged
-    when a loss is no number any more, and CheckpointError when a checkpoint cannot be written. Of several
-    processes the first alone writes.
+    when a loss is no number any more, and RunError when something cannot be written. Of several processes
+    the first alone writes.
     """
     progress = game.progress
     start = progress.images_seen
     if processes.total(start, game.device) != start * processes.count():
         raise RunError(f"the processes found different checkpoints; {folder} must be one folder for all")
-    writes = Monitor(folder, start, images) if processes.is_first() else nullcontext()
-    with _signals() as received, writes as monitor:
+    with (
+        _failed_writes(folder),
+        _signals() as received,
+        Monitor(folder, start, images) if processes.is_first() else nullcontext() as monitor,
+    ):
         session = _Session(game, data, folder, monitor)
         while progress.images_seen < images and not _asked_to_stop(received, game.device):
             session.step()
@@ -103,6 +107,23 @@ def _asked_to_stop(received: list[signal.Signals], device: torch.device) -> bool
     if processes.total(len(received), device) and not received:
         received.append(signal.SIGTERM)
     return bool(received)
+
+
+@contextmanager
+def _failed_writes(folder: Path) -> Iterator[None]:
+    """A full disk ends the run with one line."""
+    before = threading.excepthook
+    # tensorboard writes in a thread, whose errors it raises here as well
+    threading.excepthook = lambda told: None if isinstance(told.exc_value, OSError) else before(told)
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{error.filename or folder} cannot be written ({error.strerror}); the last checkpoint is kept; "
+            "mend that, then continue with --resume"
+        ) from None
+    finally:
+        threading.excepthook = before
 
 
 @contextmanager

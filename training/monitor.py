@@ -12,8 +12,9 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from training.files import replacing
+from training.files import naming, remove_leftovers, replacing
 from training.progress import BAR
+from training.run import SAMPLES_FOLDER
 
 LOG = "log.jsonl"
 
@@ -21,12 +22,16 @@ LOG = "log.jsonl"
 class Monitor:
     """Logs of one run folder, from `images_seen` on.
 
-    Entries of an earlier session that lie beyond `images_seen` are taken back: the run replays them.
+    What an earlier session left beyond `images_seen` is taken back: the run replays it.
     """
 
     def __init__(self, folder: Path, images_seen: int, images: int) -> None:
         self._log = folder / LOG
+        remove_leftovers(folder)
         _forget_after(self._log, images_seen)
+        for picture in (folder / SAMPLES_FOLDER).glob("*.png"):
+            if picture.stem.isdecimal() and int(picture.stem) > images_seen:
+                picture.unlink()
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=images_seen + 1)
         self._bar = tqdm(total=images, initial=images_seen, unit="img", unit_scale=True, **BAR)
         self._since = time.perf_counter(), images_seen
@@ -49,10 +54,11 @@ class Monitor:
         start, before = self._since
         self._since = now, images_seen
         entry = scalars | {"images_per_second": (images_seen - before) / (now - start)}
-        with self._log.open("a", encoding="utf-8") as file:
+        with naming(self._log), self._log.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"images_seen": images_seen} | entry) + "\n")
         for name, value in entry.items():
             self._board.add_scalar(name, value, images_seen)
+        self._board.flush()  # a full disk is told here
         self._bar.set_postfix(
             D=f"{scalars['discriminator']:.3f}", G=f"{scalars['generator']:.3f}", refresh=False
         )
@@ -62,6 +68,7 @@ class Monitor:
         path.parent.mkdir(exist_ok=True)
         write_picture(path, grid)
         self._board.add_image("samples", grid, images_seen, dataformats="HWC")
+        self._board.flush()
 
 
 def sample_grid(images: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:

@@ -1,15 +1,78 @@
 """Trainings in processes of their own, and the weights that they leave behind."""
 
+import multiprocessing
 import os
+import resource
+import signal
 import subprocess
-from collections.abc import Sequence
+import sys
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch
 
+# It has imported all of training once; each process that it forks starts at once.
+_SERVER = multiprocessing.get_context("forkserver")
+# torch.optim imports torch._dynamo with the first optimizer
+_SERVER.set_forkserver_preload(["pytest", "training.cli", "torch._dynamo"])
+PATIENCE = 300
+
+
+class Training:
+    """`ganserve train --run folder` with these arguments as a process on one thread.
+
+    environment: beside that of the tests; limit: bytes that it may write to one file; dies_at: it kills
+    itself just before it opens (to write), makes, renames or removes this many files of its folder.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: object,
+        environment: dict[str, str] | None = None,
+        limit: int | None = None,
+        dies_at: int | None = None,
+    ) -> None:
+        self.folder = folder
+        self._output = folder.with_name(f"{folder.name}.output")
+        command = ["train", "--run", str(folder), *map(str, arguments)]
+        work = (command, self._output, folder, environment or {}, limit, dies_at)
+        self.process: BaseProcess = _SERVER.Process(target=_train, args=work, daemon=True)
+        self.process.start()
+
+    def wait(self) -> str:
+        """What it printed, errors too, once it has ended, however that was."""
+        self.process.join(PATIENCE)
+        assert self.process.exitcode is not None, "still running"
+        return self._output.read_text()
+
+    def finish(self) -> str:
+        """What it printed, once it has ended well."""
+        output = self.wait()
+        assert self.process.exitcode == 0, output
+        return output
+
+    def stop(self, number: signal.Signals) -> str:
+        """Send a signal once there is a checkpoint; gives what it printed until it ended."""
+        wait_for(self.folder / "checkpoint.pt", self.process.is_alive)
+        assert self.process.pid
+        os.kill(self.process.pid, number)
+        return self.wait()
+
+
+def wait_for(path: Path, alive: Callable[[], bool]) -> None:
+    """Until the file is there; the process that will write it must stay alive."""
+    deadline = time.monotonic() + PATIENCE
+    while not path.exists():
+        assert alive()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
 
 def start(command: Sequence[str]) -> subprocess.Popen[str]:
-    """The process, on one thread; what it prints and its errors come as one output."""
+    """A process as a user starts it, on one thread; what it prints and its errors come as one output."""
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -21,7 +84,7 @@ def start(command: Sequence[str]) -> subprocess.Popen[str]:
 
 def finish(process: subprocess.Popen[str]) -> str:
     """What it printed, once it has ended well."""
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
     return output
 
@@ -34,3 +97,48 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
         for part in ("generator", "discriminator", "average")
         for name, value in state[part].items()
     }
+
+
+def equal(one: Path, other: Path) -> bool:
+    """Whether two runs have the same weights, bit for bit."""
+    left, right = weights(one), weights(other)
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def _train(
+    command: list[str],
+    output: Path,
+    folder: Path,
+    environment: dict[str, str],
+    limit: int | None,
+    dies_at: int | None,
+) -> None:
+    with output.open("w") as file:
+        for descriptor in (sys.stdout.fileno(), sys.stderr.fileno()):
+            os.dup2(file.fileno(), descriptor)
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+    if limit is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    if dies_at is not None:
+        _die_at(dies_at, folder)
+    from training.cli import app  # noqa: PLC0415 - the server has it already
+
+    app(command)
+
+
+def _die_at(number: int, folder: Path) -> None:
+    left = number
+
+    def watch(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal left
+        if event == "open":
+            writes = bool(int(str(arguments[2])) & (os.O_WRONLY | os.O_RDWR))
+        else:
+            writes = event in {"os.mkdir", "os.rename", "os.remove"}
+        if writes and str(arguments[0]).startswith(str(folder)):
+            left -= 1
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(watch)
