@@ -23,8 +23,9 @@ from training.loop import Diverged, run_game
 from training.losses import LOSSES
 from training.networks import NORMALIZATIONS, PRESETS, RESOLUTIONS
 from training.penalties import PENALTIES
+from training.processes import ProcessLost
 from training.run import RunError
-from training.start import choose_device, load_images
+from training.start import choose_device, deterministic_kernels, load_images
 from training.tables import DataError
 
 app = typer.Typer(
@@ -104,6 +105,9 @@ def train(
         int | None, _option("microbatch", "Images that pass through the networks at once")
     ] = None,
     precision: Annotated[str | None, _option("precision", "Of the networks", PRECISIONS)] = None,
+    deterministic: Annotated[
+        bool | None, typer.Option("--deterministic", help="Compute the same bits each time on a GPU, too.")
+    ] = None,
     learning_rate: Annotated[str | None, _option("learning_rate", "Of Adam, for both networks")] = None,
     ema: Annotated[
         str | None, _option("ema", "Half-life, in images, of the generator's moving average")
@@ -145,7 +149,8 @@ def train(
             # a run that was killed before its first checkpoint begins again, to the same weights
             if resume and checkpoint.exists(folder / run.CHECKPOINT_FILE):
                 game.load(folder)
-            received = run_game(game, loaded, folder, record.images, record.snapshot)
+            with deterministic_kernels(on=record.hyperparameters.deterministic):
+                received = run_game(game, loaded, folder, record.images, record.snapshot)
     if processes.is_first():
         typer.echo(f"{game.progress.images_seen:,} images seen; the run is in {folder}")
     if received is not None:
@@ -242,6 +247,7 @@ def _plain_errors() -> Iterator[None]:
         Diverged,
         EvaluationError,
         ParityError,
+        ProcessLost,
         RunError,
         ShelfError,
         OSError,

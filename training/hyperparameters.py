@@ -64,7 +64,7 @@ class Hyperparameters(BaseModel):
     the networks at once. ema is the half-life of the generator's moving average; over the first `warmup`
     images the learning rate rises from 0; learning_rate, gamma and ema may change over the first `schedule`
     images. betas: of Adam. augment: the probability of each augmentation, or "adaptive". mirror: whether half
-    of the real images are shown left to right.
+    of the real images are shown left to right. deterministic: whether a GPU may only add up in one order.
 
     Raises ValidationError for values that are unknown, or make no sense together.
     """
@@ -84,6 +84,7 @@ class Hyperparameters(BaseModel):
     batch: int = Field(gt=0)
     microbatch: int = Field(gt=0)
     precision: Annotated[str, _one_of(PRECISIONS)] = "float32"
+    deterministic: bool = False
     learning_rate: Annotated[Schedule, AfterValidator(_positive)]
     betas: tuple[float, float]
     ema: Annotated[Schedule, AfterValidator(_positive)]

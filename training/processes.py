@@ -16,6 +16,10 @@ from torch import Tensor, distributed
 PATIENCE = timedelta(hours=6)
 
 
+class ProcessLost(Exception):
+    """Another process of the run has ended, so that this one cannot go on."""
+
+
 @contextmanager
 def joined(device: torch.device) -> Iterator[None]:
     """Work together with the other processes of this torchrun, if there are any."""
@@ -53,10 +57,12 @@ def is_first() -> bool:
 def first_of_machine_first() -> Iterator[None]:
     """The other processes of each machine enter when its first one has left."""
     if count() > 1 and local_rank() != 0:
-        distributed.barrier()
+        with _together():
+            distributed.barrier()
     yield
     if count() > 1 and local_rank() == 0:
-        distributed.barrier()
+        with _together():
+            distributed.barrier()
 
 
 def add_up(tensors: Sequence[Tensor]) -> None:
@@ -64,7 +70,8 @@ def add_up(tensors: Sequence[Tensor]) -> None:
     if count() == 1 or not tensors:
         return
     flat = torch.cat([tensor.flatten() for tensor in tensors])
-    distributed.all_reduce(flat)
+    with _together():
+        distributed.all_reduce(flat)
     sizes = [tensor.numel() for tensor in tensors]
     for tensor, summed in zip(tensors, torch.split(flat, sizes), strict=True):
         tensor.copy_(summed.view_as(tensor))
@@ -75,5 +82,17 @@ def total(number: float, device: torch.device) -> float:
     if count() == 1:
         return number
     tensor = torch.tensor(number, dtype=torch.float64, device=device)
-    distributed.all_reduce(tensor)
+    with _together():
+        distributed.all_reduce(tensor)
     return float(tensor)
+
+
+@contextmanager
+def _together() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ProcessLost(
+            f"another process of this run is gone ({reason}); start all of them again with --resume"
+        ) from None

@@ -1,7 +1,10 @@
 """How a run begins or goes on: its record, its images and its device."""
 
+import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,3 +78,22 @@ def choose_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise RunError(f"--device {name}: torch finds {torch.cuda.device_count()} CUDA devices here")
     return device
+
+
+@contextmanager
+def deterministic_kernels(*, on: bool) -> Iterator[None]:
+    """Compute with kernels that give the same bits each time on the same kind of GPU, where they would not.
+
+    Of what the networks use that is cuDNN's and cuBLAS's choice of algorithm, and the gradient of bilinear
+    resampling, which torch computes in another way then.
+    """
+    if not on:
+        yield
+        return
+    # read by torch when it first calls cuBLAS
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)

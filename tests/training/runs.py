@@ -36,9 +36,10 @@ class Training:
         dies_at: int | None = None,
     ) -> None:
         self.folder = folder
-        self._output = folder.with_name(f"{folder.name}.output")
+        environment = environment or {}
+        self._output = folder.with_name(f"{folder.name}.{environment.get('RANK', '0')}.output")
         command = ["train", "--run", str(folder), *map(str, arguments)]
-        work = (command, self._output, folder, environment or {}, limit, dies_at)
+        work = (command, self._output, folder, environment, limit, dies_at)
         self.process: BaseProcess = _SERVER.Process(target=_train, args=work, daemon=True)
         self.process.start()
 

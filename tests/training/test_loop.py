@@ -12,8 +12,8 @@ from PIL import Image
 from tests.training import runs
 from tests.training.runs import Training, equal, finish
 
-IMAGES = 192
-SNAPSHOT = 32
+IMAGES = 96
+SNAPSHOT = 16
 
 
 @pytest.fixture(scope="module")

@@ -1,28 +1,46 @@
-"""Two processes under torchrun, as a user starts them, beside one."""
+"""Two processes beside one: under torchrun as a user starts them, and as torchrun would start them."""
 
 import os
 import signal
-import subprocess
+import socket
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.training import runs
-from tests.training.runs import finish, weights
+from tests.training.runs import Training, equal, finish, wait_for, weights
 
-IMAGES = 192
-PLAIN = (sys.executable, "-m", "training")
+IMAGES = 64
 # after "--", for torchrun would take --run for an option of its own
-TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-TWO = (*TORCHRUN, "-m", "--", "training")
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--", "training")
 
 
-def start(command: tuple[str, ...], run: Path, cache: Path, *more: str) -> subprocess.Popen[str]:
-    plan = ("--images", str(IMAGES), "--snapshot", "32")
-    return runs.start([*command, "train", "--run", str(run), "--cache", str(cache), *plan, *more])
+@pytest.fixture(scope="module")
+def options(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    cache = str(tmp_path_factory.mktemp("cache"))
+    plan = ("--images", str(IMAGES), "--snapshot", "16", "--resolution", "16", "--batch", "8")
+    return (str(digits_folder), *plan, "--cache", cache)
+
+
+def again(options: tuple[str, ...]) -> tuple[str, ...]:
+    return ("--resume", *options[-2:])
+
+
+def both(folder: Path, *arguments: str) -> list[Training]:
+    """Two processes that find each other as torchrun lets them, which would take longer to start."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return [
+        Training(folder, *arguments, environment=common | {"RANK": rank, "LOCAL_RANK": rank})
+        for rank in ("0", "1")
+    ]
+
+
+def torchrun(folder: Path, *arguments: str) -> list[str]:
+    return [sys.executable, *TORCHRUN, "train", "--run", str(folder), *arguments]
 
 
 def networks(run: Path) -> dict[str, torch.Tensor]:
@@ -35,59 +53,70 @@ def distance(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> fl
     return torch.stack(squares).sum().sqrt().item()
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-OPTIONS = {
-    "r3gan": ("--resolution", "16", "--batch", "8", "--augment", "adaptive", "--loss", "hinge"),
+GAMES = {
+    "r3gan": ("--augment", "adaptive", "--loss", "hinge"),
     # batch normalisation sees a microbatch: four images, be it in one process or in two
-    "dcgan": ("--architecture", "dcgan", "--resolution", "16", "--batch", "8", "--microbatch", "4"),
+    "dcgan": ("--architecture", "dcgan", "--microbatch", "4", "--augment", "0.5"),
 }
 
 
-@pytest.mark.parametrize("architecture", OPTIONS)
+@pytest.fixture(scope="module", params=GAMES)
+def unbroken(
+    request: pytest.FixtureRequest, options: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, tuple[str, ...]]:
+    """Runs "one" and "two", of as many processes, and what they were started with."""
+    folder, game = tmp_path_factory.mktemp(request.param), (*options, *GAMES[request.param])
+    for training in (Training(folder / "one", *game), *both(folder / "two", *game)):
+        training.finish()
+    return folder, game
+
+
 def test_two_processes_make_the_weights_of_one(
-    architecture: str, digits_folder: Path, cache: Path, tmp_path: Path
+    unbroken: tuple[Path, tuple[str, ...]], tmp_path: Path
 ) -> None:
-    options = (str(digits_folder), *OPTIONS[architecture])
-    runs = {"one": PLAIN, "two": TWO}
-    for name, command in runs.items():
-        output = finish(start(command, tmp_path / name, cache, *options))
-        assert output.count(f"{IMAGES} images seen") == 1  # the first process speaks for both
-    finish(start(PLAIN, tmp_path / "other", cache, *options, "--seed", "1"))
-    one, two, other = (networks(tmp_path / name) for name in ("one", "two", "other"))
+    folder, game = unbroken
+    Training(tmp_path / "other", *game, "--seed", "1").finish()
+    one, two, other = (networks(run) for run in (folder / "one", folder / "two", tmp_path / "other"))
     assert distance(one, two) < 1e-3 * distance(one, other)
 
 
 def test_two_processes_that_lose_one_resume_bit_for_bit(
-    digits_folder: Path, cache: Path, tmp_path: Path
+    unbroken: tuple[Path, tuple[str, ...]], options: tuple[str, ...], tmp_path: Path
 ) -> None:
-    options = (str(digits_folder), *OPTIONS["dcgan"], "--augment", "0.5")
-    finish(start(TWO, tmp_path / "unbroken", cache, *options))
-    broken = tmp_path / "broken"
-    process = start(TWO, broken, cache, *options)
-    deadline = time.monotonic() + 300
-    while not (broken / "checkpoint.pt").exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
+    folder, game = unbroken
+    run = tmp_path / "run"
+    # it would never end by itself
+    first, second = both(run, *game, "--images", "100000")
+    second.stop(signal.SIGKILL)
+    output = first.wait()
+    assert first.process.exitcode == 1
+    assert output.splitlines()[-1].startswith("ganserve: another process of this run is gone (")
+    assert "Traceback" not in output
+    for training in both(run, *again(options), "--images", str(IMAGES)):
+        training.finish()
+    assert equal(folder / "two", run)
+
+
+@pytest.mark.parametrize("unbroken", ["dcgan"], indirect=True)
+def test_torchrun_starts_them_and_ends_with_the_first_that_is_lost(
+    unbroken: tuple[Path, tuple[str, ...]], options: tuple[str, ...], tmp_path: Path
+) -> None:
+    folder, game = unbroken
+    run = tmp_path / "run"
+    process = runs.start(torchrun(run, *game, "--images", "100000"))
+    wait_for(run / "checkpoint.pt", lambda: process.poll() is None)
     workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(workers[-1]), signal.SIGKILL)
-    process.communicate(timeout=300)
+    process.communicate(timeout=runs.PATIENCE)
     assert process.returncode != 0
-    seen = torch.load(broken / "checkpoint.pt", weights_only=True)["progress"]["images_seen"]
-    assert 0 < seen < IMAGES, "the run was over before the kill"
-    finish(start(TWO, broken, cache, "--resume"))
-    expected, found = networks(tmp_path / "unbroken"), networks(broken)
-    assert expected.keys() == found.keys()
-    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    output = finish(runs.start(torchrun(run, *again(options), "--images", str(IMAGES))))
+    assert output.count(f"{IMAGES} images seen") == 1  # the first process speaks for both
+    assert equal(folder / "two", run)
 
 
-def test_a_batch_that_cannot_be_shared_is_refused(digits_folder: Path, cache: Path, tmp_path: Path) -> None:
-    options = ("--resolution", "16", "--batch", "8", "--microbatch", "8")
-    process = start(TWO, tmp_path / "run", cache, str(digits_folder), *options)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode != 0
-    assert "2 processes cannot share batches of 8 images in microbatches of 8" in " ".join(output.split())
+def test_a_batch_that_cannot_be_shared_is_refused(options: tuple[str, ...], tmp_path: Path) -> None:
+    for training in both(tmp_path / "run", *options, "--microbatch", "8"):
+        refusal = "2 processes cannot share batches of 8 images in microbatches of 8"
+        assert refusal in training.wait()
+        assert training.process.exitcode == 1
     assert not (tmp_path / "run" / "run.json").exists()

@@ -83,7 +83,7 @@ def test_a_run_that_is_killed_before_its_first_checkpoint_begins_again(
 GAMES = {
     "minimax": ("--augment", "adaptive"),
     "non-saturating": ("--mirror", "--learning-rate", "1e-3..1e-4", "--ema", "100..50", "--schedule", "20"),
-    "least-squares": ("--augment", "0.5", "--microbatch", "4"),
+    "least-squares": ("--augment", "0.5", "--microbatch", "4", "--deterministic"),
     "hinge": ("--normalization", "spectral", "--penalty", "none", "--augment", "adaptive"),
     "wasserstein": ("--precision", "bfloat16", "--gamma", "10..1", "--schedule", "20"),
     "relativistic-pairing": ("--augment", "adaptive", "--microbatch", "4", "--mirror"),
