@@ -1,5 +1,7 @@
 """A small image classifier, the judge of generated images."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ PEAK_LEARNING_RATE = 4e-3
 
 
 class Classifier(nn.Module):
-    """Three strided 3x3 convolutions with batch normalisation, the mean over positions, a linear layer.
+    """Three strided 3x3 convolutions with batch normalisation, and a linear layer over all positions.
 
     forward: uint8 [batch, H, W, C] to logits [batch, classes]. For images over 32 pixels, strided
     convolutions are added until 4x4 are left.
@@ -32,21 +34,29 @@ class Classifier(nn.Module):
                 nn.ReLU(),
             ]
             inputs, width, size = width, min(256, width * 2), size // 2
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.3))
-        self.dense = nn.Linear(inputs * size * size, classes)
+        self.convolutions = nn.Sequential(*layers)
+        self.dense = nn.Sequential(nn.Flatten(), nn.Dropout(0.3), nn.Linear(inputs * size * size, classes))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.dense(self.layers(to_signed(pixels)))  # type: ignore[no-any-return]
+        return self.dense(self.convolutions(to_signed(pixels)))  # type: ignore[no-any-return]
 
     @torch.no_grad()
-    def predict(self, images: NDArray[np.uint8], batch: int = 1000) -> NDArray[np.int64]:
+    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.int64]:
         """The most likely class of each image [n, H, W, C], as [n]."""
+        return np.concatenate([self(pixels).argmax(dim=1).numpy() for pixels in self._batches(images)])
+
+    @torch.no_grad()
+    def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The last convolution's output, averaged over positions, of images [n, H, W, C], as [n, d].
+
+        d is 64 for images of 16 pixels, 128 for 32, 256 for more.
+        """
+        batches = (to_signed(pixels) for pixels in self._batches(images))
+        return np.concatenate([self.convolutions(batch).mean(dim=(2, 3)).numpy() for batch in batches])
+
+    def _batches(self, images: NDArray[np.uint8], batch: int = 1000) -> Iterator[torch.Tensor]:
         self.eval()
-        parts = [
-            self(torch.tensor(images[start : start + batch])).argmax(dim=1).numpy()
-            for start in range(0, len(images), batch)
-        ]
-        return np.concatenate(parts)
+        return (torch.tensor(images[start : start + batch]) for start in range(0, len(images), batch))
 
 
 def fit(

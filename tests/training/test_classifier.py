@@ -11,6 +11,12 @@ def test_it_learns_handwritten_digits() -> None:
     test = np.arange(len(images)) % 5 == 0
     classifier = fit(images[~test], labels[~test], 10, presentations=15_000, seed=0, title="digits")
     assert (classifier.predict(images[test]) == labels[test]).mean() > 0.95
+    known, unknown = classifier.features(images[~test]), classifier.features(images[test])
+    assert unknown.dtype == np.float32
+    assert unknown.shape == (test.sum(), 64)
+    # what it learned is in the features: the nearest training image has the class
+    squares = ((unknown[:, np.newaxis] - known) ** 2).sum(axis=2)
+    assert (labels[~test][squares.argmin(axis=1)] == labels[test]).mean() > 0.9
 
 
 def test_a_seed_reproduces_it() -> None:
