@@ -1,6 +1,7 @@
 """A small image classifier, the judge of generated images."""
 
 from collections.abc import Iterator
+from itertools import chain, islice
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from tqdm import tqdm
 from training.networks import to_signed
 from training.progress import BAR
 
+Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]  # images [batch, H, W, C] and their labels [batch]
 BATCH = 128
 PEAK_LEARNING_RATE = 4e-3
 
@@ -54,7 +56,7 @@ class Classifier(nn.Module):
         batches = (to_signed(pixels) for pixels in self._batches(images))
         return np.concatenate([self.convolutions(batch).mean(dim=(2, 3)).numpy() for batch in batches])
 
-    def _batches(self, images: NDArray[np.uint8], batch: int = 1000) -> Iterator[torch.Tensor]:
+    def _batches(self, images: NDArray[np.uint8], batch: int = 250) -> Iterator[torch.Tensor]:
         self.eval()
         return (torch.tensor(images[start : start + batch]) for start in range(0, len(images), batch))
 
@@ -70,23 +72,56 @@ def fit(
 ) -> Classifier:
     """Train a classifier until it was shown `presentations` images.
 
-    images: uint8 [n, H, W, C]; labels: int64 [n]. One-cycle schedule (Smith & Topin 2018, arXiv 1708.07120).
+    images: uint8 [n, H, W, C]; labels: int64 [n].
     """
-    _, resolution, _, channels = images.shape
+    batches = shuffled(images, labels, BATCH, seed)
+    return fit_batches(batches, classes, presentations=presentations, seed=seed, title=title)
+
+
+def fit_turns(images: NDArray[np.uint8], *, presentations: int, seed: int, title: str) -> Classifier:
+    """Train a classifier to tell which quarter turn an image was given, for features without labels.
+
+    Gidaris et al. 2018, arXiv 1803.07728: each image is shown in all four turns. images: uint8 [n, H, W, C].
+    """
+    turns = np.repeat(np.arange(4), BATCH // 4)
+    upright = shuffled(images, np.zeros(len(images), np.int64), BATCH // 4, seed)
+    batches = (
+        (np.concatenate([np.rot90(pixels, turn, axes=(1, 2)) for turn in range(4)]), turns)
+        for pixels, _ in upright
+    )
+    return fit_batches(batches, 4, presentations=presentations, seed=seed, title=title)
+
+
+def shuffled(images: NDArray[np.uint8], labels: NDArray[np.int64], batch: int, seed: int) -> Iterator[Batch]:
+    """Batches without end, each image once before any comes again."""
+    draws = np.random.default_rng(seed)
+    order = np.empty(0, dtype=np.int64)
+    while True:
+        while len(order) < batch:
+            order = np.concatenate([order, draws.permutation(len(images))])
+        rows, order = order[:batch], order[batch:]
+        yield images[rows], labels[rows]
+
+
+def fit_batches(
+    batches: Iterator[Batch], classes: int, *, presentations: int, seed: int, title: str
+) -> Classifier:
+    """Train a classifier until it was shown `presentations` images of these batches of BATCH.
+
+    One-cycle schedule (Smith & Topin 2018, arXiv 1708.07120).
+    """
+    steps = max(1, presentations // BATCH)
+    first = next(batches)
+    _, resolution, _, channels = first[0].shape
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        draws = np.random.default_rng(seed)
         classifier = Classifier(resolution, channels, classes)
         optimizer = torch.optim.AdamW(classifier.parameters(), weight_decay=0.05)
-        steps = max(1, presentations // BATCH)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LEARNING_RATE, total_steps=steps)
-        order = np.empty(0, dtype=np.int64)
         classifier.train()
-        for _ in tqdm(range(steps), desc=title, unit="step", **BAR):
-            while len(order) < BATCH:
-                order = np.concatenate([order, draws.permutation(len(images))])
-            rows, order = order[:BATCH], order[BATCH:]
-            loss = F.cross_entropy(classifier(torch.from_numpy(images[rows])), torch.from_numpy(labels[rows]))
+        shown = islice(chain([first], batches), steps)
+        for pixels, labels in tqdm(shown, total=steps, desc=title, unit="step", **BAR):
+            loss = F.cross_entropy(classifier(torch.from_numpy(pixels)), torch.from_numpy(labels))
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
