@@ -104,11 +104,12 @@ def shuffled(images: NDArray[np.uint8], labels: NDArray[np.int64], batch: int, s
 
 
 def fit_batches(
-    batches: Iterator[Batch], classes: int, *, presentations: int, seed: int, title: str
+    batches: Iterator[Batch], classes: int, *, presentations: int, seed: int, title: str | None = None
 ) -> Classifier:
     """Train a classifier until it was shown `presentations` images of these batches of BATCH.
 
-    One-cycle schedule (Smith & Topin 2018, arXiv 1708.07120).
+    title: of the progress bar; without it there is none. One-cycle schedule (Smith & Topin 2018, arXiv
+    1708.07120).
     """
     steps = max(1, presentations // BATCH)
     first = next(batches)
@@ -120,7 +121,7 @@ def fit_batches(
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LEARNING_RATE, total_steps=steps)
         classifier.train()
         shown = islice(chain([first], batches), steps)
-        for pixels, labels in tqdm(shown, total=steps, desc=title, unit="step", **BAR):
+        for pixels, labels in tqdm(shown, total=steps, desc=title, unit="step", disable=title is None, **BAR):
             loss = F.cross_entropy(classifier(torch.from_numpy(pixels)), torch.from_numpy(labels))
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
