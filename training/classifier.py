@@ -1,5 +1,8 @@
 """A small image classifier, the judge of generated images."""
 
+from collections.abc import Iterator
+from itertools import chain, islice
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,12 +13,13 @@ from tqdm import tqdm
 from training.networks import to_signed
 from training.progress import BAR
 
+Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]  # images [batch, H, W, C] and their labels [batch]
 BATCH = 128
 PEAK_LEARNING_RATE = 4e-3
 
 
 class Classifier(nn.Module):
-    """Three strided 3x3 convolutions with batch normalisation, the mean over positions, a linear layer.
+    """Three strided 3x3 convolutions with batch normalisation, and a linear layer over all positions.
 
     forward: uint8 [batch, H, W, C] to logits [batch, classes]. For images over 32 pixels, strided
     convolutions are added until 4x4 are left.
@@ -32,21 +36,29 @@ class Classifier(nn.Module):
                 nn.ReLU(),
             ]
             inputs, width, size = width, min(256, width * 2), size // 2
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.3))
-        self.dense = nn.Linear(inputs * size * size, classes)
+        self.convolutions = nn.Sequential(*layers)
+        self.dense = nn.Sequential(nn.Flatten(), nn.Dropout(0.3), nn.Linear(inputs * size * size, classes))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.dense(self.layers(to_signed(pixels)))  # type: ignore[no-any-return]
+        return self.dense(self.convolutions(to_signed(pixels)))  # type: ignore[no-any-return]
 
     @torch.no_grad()
-    def predict(self, images: NDArray[np.uint8], batch: int = 1000) -> NDArray[np.int64]:
+    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.int64]:
         """The most likely class of each image [n, H, W, C], as [n]."""
+        return np.concatenate([self(pixels).argmax(dim=1).numpy() for pixels in self._batches(images)])
+
+    @torch.no_grad()
+    def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The last convolution's output, averaged over positions, of images [n, H, W, C], as [n, d].
+
+        d is 64 for images of 16 pixels, 128 for 32, 256 for more.
+        """
+        batches = (to_signed(pixels) for pixels in self._batches(images))
+        return np.concatenate([self.convolutions(batch).mean(dim=(2, 3)).numpy() for batch in batches])
+
+    def _batches(self, images: NDArray[np.uint8], batch: int = 250) -> Iterator[torch.Tensor]:
         self.eval()
-        parts = [
-            self(torch.tensor(images[start : start + batch])).argmax(dim=1).numpy()
-            for start in range(0, len(images), batch)
-        ]
-        return np.concatenate(parts)
+        return (torch.tensor(images[start : start + batch]) for start in range(0, len(images), batch))
 
 
 def fit(
@@ -60,23 +72,57 @@ def fit(
 ) -> Classifier:
     """Train a classifier until it was shown `presentations` images.
 
-    images: uint8 [n, H, W, C]; labels: int64 [n]. One-cycle schedule (Smith & Topin 2018, arXiv 1708.07120).
+    images: uint8 [n, H, W, C]; labels: int64 [n].
     """
-    _, resolution, _, channels = images.shape
+    batches = shuffled(images, labels, BATCH, seed)
+    return fit_batches(batches, classes, presentations=presentations, seed=seed, title=title)
+
+
+def fit_turns(images: NDArray[np.uint8], *, presentations: int, seed: int, title: str) -> Classifier:
+    """Train a classifier to tell which quarter turn an image was given, for features without labels.
+
+    Gidaris et al. 2018, arXiv 1803.07728: each image is shown in all four turns. images: uint8 [n, H, W, C].
+    """
+    turns = np.repeat(np.arange(4), BATCH // 4)
+    upright = shuffled(images, np.zeros(len(images), np.int64), BATCH // 4, seed)
+    batches = (
+        (np.concatenate([np.rot90(pixels, turn, axes=(1, 2)) for turn in range(4)]), turns)
+        for pixels, _ in upright
+    )
+    return fit_batches(batches, 4, presentations=presentations, seed=seed, title=title)
+
+
+def shuffled(images: NDArray[np.uint8], labels: NDArray[np.int64], batch: int, seed: int) -> Iterator[Batch]:
+    """Batches without end, each image once before any comes again."""
+    draws = np.random.default_rng(seed)
+    order = np.empty(0, dtype=np.int64)
+    while True:
+        while len(order) < batch:
+            order = np.concatenate([order, draws.permutation(len(images))])
+        rows, order = order[:batch], order[batch:]
+        yield images[rows], labels[rows]
+
+
+def fit_batches(
+    batches: Iterator[Batch], classes: int, *, presentations: int, seed: int, title: str | None = None
+) -> Classifier:
+    """Train a classifier until it was shown `presentations` images of these batches of BATCH.
+
+    title: of the progress bar; without it there is none. One-cycle schedule (Smith & Topin 2018, arXiv
+    1708.07120).
+    """
+    steps = max(1, presentations // BATCH)
+    first = next(batches)
+    _, resolution, _, channels = first[0].shape
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        draws = np.random.default_rng(seed)
         classifier = Classifier(resolution, channels, classes)
         optimizer = torch.optim.AdamW(classifier.parameters(), weight_decay=0.05)
-        steps = max(1, presentations // BATCH)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, PEAK_LEARNING_RATE, total_steps=steps)
-        order = np.empty(0, dtype=np.int64)
         classifier.train()
-        for _ in tqdm(range(steps), desc=title, unit="step", **BAR):
-            while len(order) < BATCH:
-                order = np.concatenate([order, draws.permutation(len(images))])
-            rows, order = order[:BATCH], order[BATCH:]
-            loss = F.cross_entropy(classifier(torch.from_numpy(images[rows])), torch.from_numpy(labels[rows]))
+        shown = islice(chain([first], batches), steps)
+        for pixels, labels in tqdm(shown, total=steps, desc=title, unit="step", disable=title is None, **BAR):
+            loss = F.cross_entropy(classifier(torch.from_numpy(pixels)), torch.from_numpy(labels))
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

@@ -13,12 +13,12 @@ from pydantic import ValidationError
 
 from models.contract import ContractError
 from models.shelf import Shelf, ShelfError
-from training import checkpoint, evaluation, processes, run, start
+from training import checkpoint, evaluation, processes, report, run, start
 from training.checkpoint import CheckpointError
-from training.evaluation import EvaluationError, RealImages
 from training.export import ParityError, export_run
 from training.game import Game
 from training.hyperparameters import DEFAULTS, LATENTS, PENALTY_GAMMA, PRECISIONS, Hyperparameters
+from training.kept import Kept
 from training.loop import Diverged, run_game
 from training.losses import LOSSES
 from training.networks import NORMALIZATIONS, PRESETS, RESOLUTIONS
@@ -26,6 +26,7 @@ from training.penalties import PENALTIES
 from training.processes import ProcessLost
 from training.run import RunError
 from training.start import choose_device, deterministic_kernels, load_images
+from training.subject import EvaluationError, RealImages, Subject, refuse_unfit
 from training.tables import DataError
 
 app = typer.Typer(
@@ -194,22 +195,39 @@ def evaluate(
         str | None,
         typer.Option(help="Real images that it was not trained on.", show_default="the test split of --data"),
     ] = None,
-    images: Annotated[int, typer.Option(min=100, help="Generated images.")] = 20_000,
+    images: Annotated[
+        int | None,
+        typer.Option(min=100, help="Generated images.", show_default="as many as there are training images"),
+    ] = None,
     presentations: Annotated[
-        int, typer.Option(min=1_000, help="Images shown to each classifier while it trains.")
+        int,
+        typer.Option(
+            min=1_000,
+            help="Images shown to each classifier while it trains; those of mixtures see a part of it.",
+        ),
     ] = 300_000,
+    inception_weights: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="Weights of torch-fidelity's Inception network, for FID, KID and Inception score.",
+            show_default="its own download, where there is a GPU",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of latents and classifiers.")] = 0,
     column: Column = None,
     models: Models = Path("models"),
     cache: Cache = CACHE,
 ) -> None:
-    """Measure an exported generator: label agreement, CAS and variety, by class.
+    """Measure an exported generator: its classes, its likeness to real images, memorisation, use in training.
 
-    Writes evaluation.json beside the version and a table into the model card.
+    Writes evaluation.json and pictures beside the version, and both into the model card. Finished parts are
+    kept in --cache until then: after an interruption, the same command goes on.
     """
     with _plain_errors():
         shelved = Shelf(models).find(generator)
-        evaluation.refuse_unfit(shelved)
+        refuse_unfit(shelved)
         shape = shelved.contract.image
         real = RealImages(
             train=load_images(data, shape.height, shape.channels, "train", column, cache),
@@ -217,9 +235,12 @@ def evaluate(
                 test or data, shape.height, shape.channels, "train" if test else "test", column, cache
             ),
         )
-        measured = evaluation.evaluate(shelved, real, images=images, seed=seed, presentations=presentations)
-        typer.echo(evaluation.as_markdown(measured))
-        typer.echo(f"written to {evaluation.write(shelved, measured)}")
+        subject = Subject(shelved, real, images, presentations, seed)
+        kept = Kept(cache.expanduser() / "evaluations", subject.settings)
+        measured = evaluation.evaluate(subject, kept, inception_weights)
+        typer.echo(report.as_markdown(measured))
+        typer.echo(f"written to {report.write(subject, measured)}")
+        kept.forget()
 
 
 @contextmanager

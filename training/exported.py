@@ -1,13 +1,15 @@
 """An exported generator under ONNX Runtime: what a user of the file gets, for samples and evaluation."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+from tqdm import tqdm
 
 from models.contract import Contract
+from training.progress import BAR
 
 
 class ExportedGenerator:
@@ -24,25 +26,31 @@ class ExportedGenerator:
         (images,) = self._session.run(["image"], inputs)
         return np.asarray(images)
 
-    def generate(self, labels: NDArray[np.int64], seed: int, batch: int = 250) -> NDArray[np.uint8]:
-        """An image for each of `labels` [n], from latents of `seed`, untruncated, as [n, H, W, C]."""
+    def generate(
+        self, labels: NDArray[np.int64], seed: int, truncation: float | None = None, batch: int = 250
+    ) -> NDArray[np.uint8]:
+        """An image for each of `labels` [n], from latents of `seed`, as [n, H, W, C]."""
         draws = np.random.default_rng(seed)
-        parts = [self(*rows) for rows in self._rows(labels, draws, batch)]
-        return np.concatenate(parts)
-
-    def _rows(
-        self, labels: NDArray[np.int64], draws: np.random.Generator, batch: int
-    ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32] | None]]:
-        for start in range(0, len(labels), batch):
+        shape = self.contract.image
+        images = np.empty((len(labels), shape.height, shape.width, shape.channels), np.uint8)
+        for start in tqdm(range(0, len(labels), batch), desc="generating", unit="batch", delay=1, **BAR):
             chosen = labels[start : start + batch]
-            yield self.latents(draws, len(chosen)), self.one_hot(chosen)
+            latents = self.latents(draws, len(chosen), truncation)
+            images[start : start + batch] = self(latents, self.one_hot(chosen))
+        return images
 
-    def latents(self, draws: np.random.Generator, n: int) -> NDArray[np.float32]:
-        """Latents [n, dim] of the contract's distribution."""
+    def latents(
+        self, draws: np.random.Generator, n: int, truncation: float | None = None
+    ) -> NDArray[np.float32]:
+        """Latents [n, dim] of the contract's distribution, truncated to [-truncation, truncation]."""
         shape = (n, self.contract.latent.dim)
         if self.contract.latent.distribution == "uniform":
-            return draws.uniform(-1, 1, shape).astype(np.float32)
-        return draws.standard_normal(shape, np.float32)
+            bound = 1 if truncation is None else min(1, truncation)
+            return draws.uniform(-bound, bound, shape).astype(np.float32)
+        if truncation is None:
+            return draws.standard_normal(shape, np.float32)
+        tail = ndtr(-truncation)
+        return np.asarray(ndtri(draws.uniform(tail, 1 - tail, shape)), np.float32)
 
     def one_hot(self, labels: NDArray[np.int64]) -> NDArray[np.float32] | None:
         """Labels [n] as [n, classes]; None when unconditional."""

@@ -69,6 +69,9 @@ def images(server: Server) -> NDArray[np.uint8]:
 
 def test_the_version_stands_on_the_shelf_with_its_evidence(generator: Generator) -> None:
     assert {path.name for path in generator.path.parent.iterdir()} == {
+        "evaluation-classes.png",
+        "evaluation-closest.png",
+        "evaluation-mixtures.png",
         "evaluation.json",
         "model.onnx",
         "model.onnx.sha256",

@@ -1,0 +1,71 @@
+"""What the classes of a generator are worth: label agreement, classification accuracy score, variety."""
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from training.classifier import fit
+from training.subject import Subject
+
+
+class Scores(BaseModel):
+    """Of one class, or the mean over all; shares of 1, but for `deviation_ratio`.
+
+    real_accuracy: of the classifier trained on real images, on real test images.
+    label_agreement: how often that classifier gives generated images the label they were made with.
+    cas: classification accuracy score, of the classifier trained on generated images alone, on real test
+    images (Ravuri & Vinyals 2019, arXiv 1905.10887).
+    deviation_ratio: standard deviation of the generated pixels within a class over that of the real ones;
+    near 0 when a class has collapsed into one picture.
+    """
+
+    real_accuracy: float
+    label_agreement: float
+    cas: float
+    deviation_ratio: float
+
+
+class ClassScores(BaseModel):
+    overall: Scores
+    by_class: dict[str, Scores]
+
+
+def measure(subject: Subject) -> ClassScores:
+    """Of a generator with classes."""
+    generated, labels, test_labels = subject.generated, subject.labels, subject.test_labels
+    real = subject.real
+    pupil = fit(
+        generated,
+        labels,
+        len(subject.classes),
+        presentations=subject.presentations,
+        seed=subject.seed,
+        title="on generated images",
+    )
+    right = subject.judge.predict(real.test.images) == test_labels
+    agrees = subject.judge.predict(generated) == labels
+    learned = pupil.predict(real.test.images) == test_labels
+    by_class = {
+        name: Scores(
+            real_accuracy=float(right[test_labels == number].mean()),
+            label_agreement=float(agrees[labels == number].mean()),
+            cas=float(learned[test_labels == number].mean()),
+            deviation_ratio=_deviation(generated[labels == number])
+            / _deviation(real.train.images[subject.train_labels == number]),
+        )
+        for number, name in enumerate(subject.classes)
+    }
+    return ClassScores(
+        overall=Scores(
+            real_accuracy=float(right.mean()),
+            label_agreement=float(agrees.mean()),
+            cas=float(learned.mean()),
+            deviation_ratio=float(np.mean([scores.deviation_ratio for scores in by_class.values()])),
+        ),
+        by_class=by_class,
+    )
+
+
+def _deviation(images: NDArray[np.uint8]) -> float:
+    """Standard deviation over the images, averaged over the pixels, in grey levels."""
+    return float(images.astype(np.float32).std(axis=0).mean())

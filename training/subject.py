@@ -1,0 +1,135 @@
+"""What an evaluation works on: the generator's images beside real ones, each made when first needed."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.shelf import Generator
+from training.classifier import Classifier, fit, fit_turns
+from training.data import ImageData
+from training.exported import ExportedGenerator
+
+TEST_IMAGES = 10  # fewer say nothing
+
+
+class EvaluationError(ValueError):
+    """A generator that cannot be measured against these images."""
+
+
+@dataclass(frozen=True)
+class RealImages:
+    """The images to learn the classes from, and those to test on, which no training may have seen."""
+
+    train: ImageData
+    test: ImageData
+
+
+class Subject:
+    """A generator, real images, and how much to measure. Raises EvaluationError when they do not fit.
+
+    images: how many to generate, with the classes as frequent as in training; None for as many as there are
+    training images, as for CAS (Ravuri & Vinyals 2019, arXiv 1905.10887).
+    presentations: images that each classifier is shown while it trains.
+    """
+
+    def __init__(
+        self, generator: Generator, real: RealImages, images: int | None, presentations: int, seed: int
+    ) -> None:
+        refuse_unfit(generator)
+        self.generator, self.real = generator, real
+        self.presentations, self.seed = presentations, seed
+        self.classes = generator.contract.classes
+        self.train_labels, self.test_labels = (_match(data, generator) for data in (real.train, real.test))
+        if len(real.test.images) < TEST_IMAGES:
+            raise EvaluationError(
+                f"{real.test.name} has {len(real.test.images)} test images; expected {TEST_IMAGES} or more"
+            )
+        known = {hash(image.tobytes()) for image in real.train.images}
+        if sum(hash(image.tobytes()) in known for image in real.test.images) > len(real.test.images) / 2:
+            raise EvaluationError(
+                f"most test images of {real.test.name} are training images; name others with --test"
+            )
+        self.images = len(real.train.images) if images is None else images
+        self.labels = _draw_labels(self.train_labels, self.images, seed)
+        counts = np.bincount(self.labels, minlength=len(self.classes))
+        if self.classes and counts.min() < 2:
+            raise EvaluationError(
+                f"{self.images} images leave {counts.min()} for the class {self.classes[counts.argmin()]}; "
+                "raise --images"
+            )
+        self._truncated: tuple[float, NDArray[np.uint8]] | None = None
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """All that the measures depend on."""
+        return {
+            "digest": self.generator.digest,
+            "train": self.real.train.fingerprint,
+            "test": self.real.test.fingerprint,
+            "images": self.images,
+            "presentations": self.presentations,
+            "seed": self.seed,
+        }
+
+    @cached_property
+    def generated(self) -> NDArray[np.uint8]:
+        """Images of `labels`, uint8 [images, H, W, C]."""
+        return self._generate(None)
+
+    def truncated(self, truncation: float | None) -> NDArray[np.uint8]:
+        """Images of the same labels from latents within this bound."""
+        if truncation is None:
+            return self.generated
+        if self._truncated is None or self._truncated[0] != truncation:  # those of one bound fill memory
+            self._truncated = truncation, self._generate(truncation)
+        return self._truncated[1]
+
+    def _generate(self, truncation: float | None) -> NDArray[np.uint8]:
+        exported = ExportedGenerator(self.generator.path, self.generator.contract)
+        return exported.generate(self.labels, self.seed, truncation)
+
+    @cached_property
+    def judge(self) -> Classifier:
+        """A classifier of the real training images: of their classes, or else of quarter turns."""
+        images, presentations, seed = self.real.train.images, self.presentations, self.seed
+        if not self.classes:
+            return fit_turns(images, presentations=presentations, seed=seed, title="on turned real images")
+        return fit(
+            images,
+            self.train_labels,
+            len(self.classes),
+            presentations=presentations,
+            seed=seed,
+            title="on real images",
+        )
+
+
+def refuse_unfit(generator: Generator) -> None:
+    """Raise EvaluationError for a generator that these measures do not fit."""
+    contract = generator.contract
+    if contract.truncation == "mapping" or contract.image.height != contract.image.width:
+        raise EvaluationError(
+            f"{generator.reference} truncates in its mapping network or is not square, which is not measured"
+        )
+
+
+def _match(data: ImageData, generator: Generator) -> NDArray[np.int64]:
+    """The labels of the data, numbered as the generator numbers its classes; all 0 when it has none."""
+    classes = generator.contract.classes
+    if not classes:
+        return np.zeros(len(data.labels), np.int64)
+    if set(data.classes) != set(classes):
+        raise EvaluationError(
+            f"{generator.reference} has the classes {', '.join(classes)}; "
+            f"the images of {data.name} have {', '.join(data.classes) or 'none'}"
+        )
+    number = np.array([classes.index(name) for name in data.classes])
+    return number[data.labels]
+
+
+def _draw_labels(train_labels: NDArray[np.int64], images: int, seed: int) -> NDArray[np.int64]:
+    """Labels as frequent as in training, in a random order."""
+    spread = np.sort(train_labels)[np.arange(images) * len(train_labels) // images]
+    return np.random.default_rng(seed).permutation(spread)
