@@ -6,9 +6,9 @@ __version__ = "0.1.0"
 
 # ONNX Runtime reports its use to its makers, unless told not to before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-# Where processes that serve together keep their metrics. BentoML gives all services of a user one folder, and
-# empties it at each start; a process that it does not start keeps its metrics in memory.
-METRICS_FOLDER = "GANSERVE_METRICS_FOLDER"
+# Processes that serve together keep their metrics in a folder that this names, a process alone in its memory.
+# BentoML would have all services of a user keep them in one folder, and empty it at each start.
+SHARED_FOLDER = "GANSERVE_SHARED_FOLDER"
 os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
-if METRICS_FOLDER in os.environ:
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.environ[METRICS_FOLDER]
+if SHARED_FOLDER in os.environ:
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.environ[SHARED_FOLDER]

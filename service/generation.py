@@ -58,7 +58,6 @@ class Generation:
         self._dispatcher: Dispatcher | None = None
         self._warm = asyncio.Event()
         self.leaving = False
-        metrics.forget_the_dead()
         metrics.READY.set(0)
 
     @property
@@ -116,6 +115,8 @@ class Generation:
         except TooLate:
             outcome("dropped").inc(rows)
             message = f"the images were not computed within {self._settings.timeout:g} s"
+            if not self._warm.is_set():
+                message = "the generators are still warming up"
             raise _come_back(message, 1) from None
         except DeviceLost:
             outcome("failed").inc(rows)

@@ -5,12 +5,9 @@ client made up. Times are in seconds. Several processes keep their values in fil
 each tells those of all.
 """
 
-import atexit
 import os
 import platform
-import re
-import shutil
-import tempfile
+import sys
 from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import version
@@ -18,12 +15,42 @@ from pathlib import Path
 from typing import TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from models.shelf import Generator
-from service import METRICS_FOLDER, __version__
+from service import __version__, shared
+from service.failure import fail
 
 M = TypeVar("M", Counter, Gauge, Histogram)
+
+# The files that the values of several processes are in, and their bytes. Where the disk filled up later, the
+# kernel would end the process that touches a new page of them.
+_FILES = {
+    "counter": 2**18,
+    "histogram": 2**20,
+    "gauge_livemax": 2**16,
+    "gauge_livemin": 2**16,
+    "gauge_livesum": 2**18,
+}
+
+
+def _reserve(place: Path) -> None:
+    for name, size in _FILES.items():
+        file = place / f"{name}_{os.getpid()}"
+        with file.open("wb") as opened:
+            os.posix_fallocate(opened.fileno(), 0, size)
+        file.rename(file.with_suffix(".db"))  # whoever reads meanwhile reads a whole one
+
+
+if (_place := shared.folder()) is not None:
+    try:
+        _reserve(_place)
+    except OSError as error:
+        fail(supervised=True)
+        sys.exit(
+            f"ganserve: metrics cannot be kept in {_place} ({error.strerror}); they take "
+            f"{sum(_FILES.values()) / 2**20:.1f} MiB a process there: make room, or set TMPDIR"
+        )
 
 # From the shortest answers to the longest that the default timeout allows.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -110,27 +137,29 @@ def describe(generators: Iterable[Generator], device: str) -> None:
     PROCESSES.set(1)
 
 
-def share() -> None:
-    """In BentoML's supervisor: let the processes that it starts share their values, until it ends."""
-    folder = tempfile.mkdtemp(prefix="ganserve-metrics-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    os.environ[METRICS_FOLDER] = folder
-
-
 def forget_the_dead() -> None:
     """Count no gauge of a process that has ended."""
-    for file in Path(os.environ.get(METRICS_FOLDER, os.devnull)).glob("gauge_live*_*.db"):
-        pid = int(re.findall(r"\d+", file.stem)[-1])
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            mark_process_dead(pid)  # type: ignore[no-untyped-call]
+    place = shared.folder()
+    for file in place.glob("gauge_live*_*.db") if place else ():
+        if not _lives(int(file.stem.rpartition("_")[2])):
+            file.unlink(missing_ok=True)
 
 
 def registry() -> CollectorRegistry:
     """What to tell: of all processes that share their values, or of this one."""
-    if METRICS_FOLDER not in os.environ:
+    if shared.folder() is None:
         return REGISTRY
-    shared = CollectorRegistry()
-    MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
-    return shared
+    forget_the_dead()
+    of_all = CollectorRegistry()
+    MultiProcessCollector(of_all)  # type: ignore[no-untyped-call]
+    return of_all
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's
+    return True

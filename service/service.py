@@ -16,11 +16,12 @@ from bentoml.validators import ContentType
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service import http, metrics
+from service import http, shared
 from service.access import Access
 from service.errors import EngineError, JsonErrors
+from service.failure import end_when_a_process_fails, fail
 from service.schemas import GenerateRequest
-from service.start import catalogue_of, end_when_a_worker_fails, fail, read_settings, tracing
+from service.start import catalogue_of, read_settings, tracing
 
 logger = logging.getLogger("bentoml.service")
 
@@ -32,8 +33,14 @@ logging.getLogger("uvicorn.access").propagate = False
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 usage_stats.do_not_track.cache_clear()
 
-settings = read_settings()
-catalogue = catalogue_of(settings.models)
+try:
+    settings = read_settings()
+    catalogue = catalogue_of(settings.models)
+except SystemExit:
+    # In the place of one that died, when the shelf has changed since.
+    if bentoml.server_context.worker_index is not None:
+        fail(supervised=True)
+    raise
 
 # What BentoML's clients save the answer as, whatever its format is.
 File = Annotated[Path, ContentType("image/png")]
@@ -80,8 +87,11 @@ class Ganserve:
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
     @staticmethod
     def supervise() -> None:
-        end_when_a_worker_fails()
-        metrics.share()
+        end_when_a_process_fails()
+        if settings.processes > 1:
+            shared.share()
+        # In a container BentoML would start no process in the place of one that dies.
+        os.environ.pop("BENTOML_CONTAINERIZED", None)
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start_loading(self) -> None:
@@ -136,7 +146,8 @@ class Ganserve:
         try:
             await self.generation.load()
         except EngineError as error:
-            logger.critical("ganserve: %s", error)
+            if shared.first_to_fail():
+                logger.critical("ganserve: %s", error)
             fail(supervised=bentoml.server_context.worker_index is not None)
         except Exception:
             logger.critical("ganserve: the generators cannot be loaded", exc_info=True)

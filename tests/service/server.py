@@ -40,6 +40,8 @@ def start(shelf: Path, log: Path, home: Path, **settings: object) -> tuple[subpr
     # So that whatever would be sent to BentoML's makers is printed instead, and seen by the tests.
     environment["__BENTOML_DEBUG_USAGE"] = "True"
     environment |= {"GANSERVE_DRAIN": "0", "GANSERVE_PROCESSES": "1"}
+    # As in the images that BentoML builds, in which it would replace no process that dies.
+    environment["BENTOML_CONTAINERIZED"] = "true"
     environment |= {f"GANSERVE_{name.upper()}": str(value) for name, value in settings.items()}
     command = [sys.executable, "-m", "bentoml", "serve", "service.service:Ganserve"]
     with log.open("ab") as output:

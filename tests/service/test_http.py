@@ -170,6 +170,7 @@ def test_who_comes_before_the_generators_are_warm_waits_until_they_are(catalogue
         late = await Client().post(generation, timeout=0.05)
         assert late.status_code == 503
         assert int(late.headers["Retry-After"]) >= 1
+        assert b"still warming up" in bytes(late.body)
         await generation.load()
         assert generation.ready
         assert (await early).status_code == 200

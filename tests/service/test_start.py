@@ -36,14 +36,16 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
     starts = {
         "damaged": start(folder / "damaged", folder / "damaged.log", folder),
         "setting": start(folder / "fine", folder / "setting.log", folder, max_batch=0),
-        "unsupported": start(folder / "unsupported", folder / "unsupported.log", folder),
+        "unsupported": start(folder / "unsupported", folder / "unsupported.log", folder, processes=3),
     }
     if obstacle(TensorRT()):
         starts["tensorrt"] = start(folder / "fine", folder / "tensorrt.log", folder, device="tensorrt")
-    return {
+    ended = {
         name: Ended(process.wait(PATIENCE), (folder / f"{name}.log").read_text())
         for name, (process, _) in starts.items()
     }
+    assert not list(folder.glob("ganserve-*")), "what the processes shared is left"
+    return ended
 
 
 @pytest.mark.parametrize(

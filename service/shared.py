@@ -1,0 +1,39 @@
+"""The folder of processes that serve together: their metrics, and who failed first."""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from service import SHARED_FOLDER
+
+
+def share() -> None:
+    """In BentoML's supervisor: give the processes that it starts a folder, until it ends."""
+    os.environ[SHARED_FOLDER] = tempfile.mkdtemp(prefix="ganserve-")
+    atexit.register(remove)
+
+
+def remove() -> None:
+    """Remove the folder, if there is one."""
+    if name := os.environ.pop(SHARED_FOLDER, None):
+        shutil.rmtree(name, ignore_errors=True)
+
+
+def folder() -> Path | None:
+    """The folder; None where a process serves alone."""
+    name = os.environ.get(SHARED_FOLDER)
+    return Path(name) if name else None
+
+
+def first_to_fail() -> bool:
+    """Whether no other process has failed before, so that what they share is said once."""
+    place = folder()
+    if place is None:
+        return True
+    try:
+        (place / "failed").touch(exist_ok=False)
+    except OSError:
+        return False
+    return True

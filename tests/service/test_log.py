@@ -1,0 +1,53 @@
+"""How the lines of the log are written, beside other processes that write to the same pipe."""
+
+import asyncio
+import io
+import json
+import select
+import sys
+from typing import Any
+
+import pytest
+from starlette.types import Receive, Scope, Send
+
+from service.access import Access
+
+
+class Pipe(io.RawIOBase):
+    """Keeps what each write gives it."""
+
+    def __init__(self) -> None:
+        self.writes: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any, /) -> int:
+        self.writes.append(bytes(content))
+        return len(content)
+
+
+async def application(_: Scope, __: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.mark.parametrize("path", ["/generate", "/" + "x" * 300])
+def test_the_kernel_gets_whole_lines_that_it_keeps_whole(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write of at most PIPE_BUF bytes is never cut in two by another process's (POSIX, write)."""
+    pipe = Pipe()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(pipe)))
+
+    async def send(_: object) -> None: ...
+
+    async def main() -> None:
+        access = Access(application, sample=1, leaving=lambda: False)
+        scopes = [{"type": "http", "method": "POST", "path": path, "headers": []} for _ in range(100)]
+        await asyncio.gather(*(access(scope, send, send) for scope in scopes))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert all(len(one) <= select.PIPE_BUF and one.endswith(b"\n") for one in pipe.writes)
+    assert 1 < len(pipe.writes) < 50
+    lines = b"".join(pipe.writes).splitlines()
+    assert len({json.loads(line)["request_id"] for line in lines}) == 100
