@@ -12,6 +12,7 @@ from training.kept import Kept
 from training.likeness import ClassifierLikeness
 from training.memorisation import Memorisation
 from training.mixing import Mixture
+from training.run import source_commit
 from training.scores import ClassScores, Scores
 from training.subject import Subject
 
@@ -31,6 +32,7 @@ class Evaluation(BaseModel):
     test_images: int
     presentations: int
     seed: int
+    source_commit: str
     overall: Scores | None
     by_class: dict[str, Scores]
     inception: InceptionScores | None
@@ -65,6 +67,7 @@ def evaluate(subject: Subject, kept: Kept, inception_weights: Path | None = None
         test_images=len(real.test.images),
         presentations=subject.presentations,
         seed=subject.seed,
+        source_commit=source_commit(),
         overall=classes and classes.overall,
         by_class=classes.by_class if classes else {},
         inception=published,

@@ -68,7 +68,7 @@ class RunRecord(_Record):
                 channels=data.images.shape[3],
                 classes=data.classes,
             ),
-            source_commit=_source_commit(),
+            source_commit=source_commit(),
             images=images,
             snapshot=snapshot,
         )
@@ -117,7 +117,7 @@ def read(folder: Path) -> RunRecord:
         raise RunError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
 
 
-def _source_commit() -> str:
+def source_commit() -> str:
     """The commit of this code, with "-dirty" behind it when the tree differs; "unknown" outside of git."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:

@@ -10,6 +10,7 @@ from models.shelf import Generator
 from training.classifier import Classifier, fit, fit_turns
 from training.data import ImageData
 from training.exported import ExportedGenerator
+from training.run import source_commit
 
 TEST_IMAGES = 10  # fewer say nothing
 
@@ -63,8 +64,9 @@ class Subject:
 
     @property
     def settings(self) -> dict[str, object]:
-        """All that the measures depend on."""
+        """All that the measures depend on; `source_commit` is that of this code."""
         return {
+            "source_commit": source_commit(),
             "digest": self.generator.digest,
             "train": self.real.train.fingerprint,
             "test": self.real.test.fingerprint,

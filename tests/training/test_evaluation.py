@@ -1,6 +1,7 @@
 """The whole evaluation, in small; what each part is worth is tested with the part."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +46,7 @@ def test_evaluation_stands_beside_the_version_and_in_the_card(
     assert path == tmp_path / "shelf" / "real" / "1" / "evaluation.json"
     document = json.loads(path.read_text())
     assert document["digest"] == generator.digest
+    assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|unknown", document["source_commit"])
     assert measured.overall
     assert document["overall"]["cas"] == measured.overall.cas
     assert document["memorisation"]["pixels"]["nearer_share"] == 1  # it shows training images
