@@ -2,10 +2,11 @@
 
 import re
 import shlex
+import signal
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 import typer
@@ -19,7 +20,7 @@ from training.export import ParityError, export_run
 from training.game import Game
 from training.hyperparameters import DEFAULTS, LATENTS, PENALTY_GAMMA, PRECISIONS, Hyperparameters
 from training.kept import Kept
-from training.loop import Diverged, run_game
+from training.loop import Collapsed, conclusion, run_game
 from training.losses import LOSSES
 from training.networks import NORMALIZATIONS, PRESETS, RESOLUTIONS
 from training.penalties import PENALTIES
@@ -27,6 +28,7 @@ from training.processes import ProcessLost
 from training.run import RunError
 from training.start import choose_device, deterministic_kernels, load_images
 from training.subject import EvaluationError, RealImages, Subject, refuse_unfit
+from training.stopping import Verdict
 from training.tables import DataError
 
 app = typer.Typer(
@@ -36,6 +38,7 @@ app = typer.Typer(
     add_completion=False,
 )
 HYPERPARAMETERS = Hyperparameters.model_fields
+PLAN = ("images", "snapshot", "patience", "on_collapse")
 CACHE = Path("~/.cache/ganserve")
 
 
@@ -72,14 +75,32 @@ def train(
     folder: Run = Path("runs/latest"),
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --run exactly.")] = False,
     images: Annotated[
-        int | None, typer.Option(min=1, help="Stop when this many were seen.", show_default=str(run.IMAGES))
+        int | None,
+        typer.Option(
+            min=1, help="Stop when this many were seen, or earlier: --patience.", show_default=str(run.IMAGES)
+        ),
     ] = None,
     snapshot: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Images between two checkpoints, each with a sample grid.",
+            help="Images between two checkpoints, each measured and with a sample grid.",
             show_default=str(run.SNAPSHOT),
+        ),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Images without a better distance after which a run stops that is at rest; 0: never.",
+            show_default=str(run.PATIENCE),
+        ),
+    ] = None,
+    on_collapse: Annotated[
+        Literal["stop", "restore"] | None,
+        typer.Option(
+            help="At a collapse stop, or go back to the best state at half the learning rate.",
+            show_default="stop",
         ),
     ] = None,
     architecture: Annotated[str | None, _option("architecture", "Of both networks", DEFAULTS)] = None,
@@ -135,7 +156,7 @@ def train(
     """
     options = locals()
     given = {name: options[name] for name in HYPERPARAMETERS if options.get(name) is not None}
-    plan = {name: options[name] for name in ("images", "snapshot") if options[name] is not None}
+    plan = {name: options[name] for name in PLAN if options[name] is not None}
     with _plain_errors():
         target = choose_device(device)
         with processes.joined(target):
@@ -151,14 +172,16 @@ def train(
             if resume and checkpoint.exists(folder / run.CHECKPOINT_FILE):
                 game.load(folder)
             with deterministic_kernels(on=record.hyperparameters.deterministic):
-                received = run_game(game, loaded, folder, record.images, record.snapshot)
+                end = run_game(game, loaded, folder, record)
     if processes.is_first():
+        if isinstance(end, Verdict):
+            typer.echo(conclusion(end, game))
         typer.echo(f"{game.progress.images_seen:,} images seen; the run is in {folder}")
-    if received is not None:
+    if isinstance(end, signal.Signals):
         if processes.is_first():
             again = ["ganserve", "train", "--run", str(folder), "--resume", "--cache", str(cache)]
-            typer.echo(f"stopped by {received.name}; continue with: {shlex.join(again)}")
-        raise typer.Exit(128 + received)
+            typer.echo(f"stopped by {end.name}; continue with: {shlex.join(again)}")
+        raise typer.Exit(128 + end)
 
 
 @app.command()
@@ -175,15 +198,22 @@ def export(
     ] = "unknown",
     models: Models = Path("models"),
 ) -> None:
-    """Export a run's generator to one ONNX file on the shelf, as the next version of its name.
+    """Export a run's best generator to one ONNX file on the shelf, as the next version of its name.
 
     The file is compared with PyTorch first: should the pictures differ, nothing is written.
     """
     with _plain_errors():
         name = name or _shelf_name(run.read(folder).data.name)
-        generator, parities = export_run(folder, name, license_, Shelf(models))
-    for parity in parities:
+        exported = export_run(folder, name, license_, Shelf(models))
+    state = (
+        f"the best of the run (distance {exported.measured.distance:.3g})"
+        if exported.measured
+        else "the newest, for none was measured"
+    )
+    typer.echo(f"exported the state after {exported.images_seen:,} images, {state}")
+    for parity in exported.parities:
         typer.echo(f"ONNX Runtime against PyTorch, {parity}")
+    generator = exported.generator
     typer.echo(f"{generator.reference} is at {generator.path}, SHA-256 {generator.digest}")
 
 
@@ -263,9 +293,9 @@ def _plain_errors() -> Iterator[None]:
         _fail("out of memory; lower --microbatch (or --batch), --preset or --resolution")
     except (
         CheckpointError,
+        Collapsed,
         ContractError,
         DataError,
-        Diverged,
         EvaluationError,
         ParityError,
         ProcessLost,

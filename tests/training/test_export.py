@@ -38,7 +38,7 @@ def restored(folder: Path) -> Game:
 
 
 def test_the_file_keeps_its_contract_and_draws_what_pytorch_draws(trained: Path, tmp_path: Path) -> None:
-    shelved, parities = export_run(trained, "digits", "mit", Shelf(tmp_path / "models"))
+    shelved, parities, *_ = export_run(trained, "digits", "mit", Shelf(tmp_path / "models"))
     assert [parity.batch for parity in parities] == list(PARITY_BATCHES)
     contract = shelved.contract
     assert contract.classes == tuple("0123456789")
@@ -58,7 +58,7 @@ def test_the_file_keeps_its_contract_and_draws_what_pytorch_draws(trained: Path,
 
 
 def test_samples_and_card_stand_beside_it(trained: Path, tmp_path: Path) -> None:
-    shelved, _ = export_run(trained, "digits", "mit", Shelf(tmp_path / "models"))
+    shelved, *_ = export_run(trained, "digits", "mit", Shelf(tmp_path / "models"))
     with Image.open(shelved.path.with_name("samples.png")) as samples:
         assert samples.size == (160, 160)  # ten of each class
     card = (tmp_path / "models" / "digits" / "README.md").read_text()
@@ -67,7 +67,7 @@ def test_samples_and_card_stand_beside_it(trained: Path, tmp_path: Path) -> None
 
 
 def test_no_path_of_this_machine_leaves_with_the_file(trained: Path, tmp_path: Path) -> None:
-    shelved, _ = export_run(trained, "digits", "mit", Shelf(tmp_path / "models"))
+    shelved, *_ = export_run(trained, "digits", "mit", Shelf(tmp_path / "models"))
     content = shelved.path.read_bytes()
     assert str(Path(export.__file__).parents[1]).encode() not in content
     assert str(tmp_path).encode() not in content
@@ -78,7 +78,7 @@ def test_an_unconditional_generator_has_no_label(record: RunRecord, tmp_path: Pa
     folder = tmp_path / "run"
     run.write(folder, bare)
     Game(bare, torch.device("cpu")).save(folder)
-    shelved, _ = export_run(folder, "plain", "mit", Shelf(tmp_path / "models"))
+    shelved, *_ = export_run(folder, "plain", "mit", Shelf(tmp_path / "models"))
     session = onnxruntime.InferenceSession(shelved.path, providers=["CPUExecutionProvider"])
     assert [value.name for value in session.get_inputs()] == ["latent"]
     assert shelved.path.with_name("samples.png").exists()
