@@ -101,7 +101,7 @@ class Game:
         checkpoint.save(folder / name, self._parts())
 
     def load(self, folder: Path, name: str = CHECKPOINT_FILE) -> None:
-        """Go on from that checkpoint; says so when it is not the newest of its name. Raises CheckpointError."""
+        """Go on from that checkpoint, or say that it was the one before. Raises CheckpointError."""
         news = checkpoint.load(folder / name, self._parts())
         if news and processes.is_first():
             print(f"ganserve: {news}, at {self.progress.images_seen:,} images seen", file=sys.stderr)
