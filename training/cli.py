@@ -3,33 +3,25 @@
 import re
 import shlex
 import signal
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import torch
 import typer
-from pydantic import ValidationError
 
-from models.contract import ContractError
-from models.shelf import Shelf, ShelfError
-from training import checkpoint, evaluation, processes, report, run, start
-from training.checkpoint import CheckpointError
-from training.export import ParityError, export_run
+from models.shelf import Shelf
+from training import checkpoint, evaluation, mistakes, processes, report, run, start
+from training.export import export_run
 from training.game import Game
 from training.hyperparameters import DEFAULTS, LATENTS, PENALTY_GAMMA, PRECISIONS, Hyperparameters
 from training.kept import Kept
-from training.loop import Collapsed, conclusion, run_game
+from training.loop import conclusion, run_game
 from training.losses import LOSSES
 from training.networks import NORMALIZATIONS, PRESETS, RESOLUTIONS
 from training.penalties import PENALTIES
-from training.processes import ProcessLost
-from training.run import RunError
 from training.start import choose_device, deterministic_kernels, load_images
-from training.subject import EvaluationError, RealImages, Subject, refuse_unfit
 from training.stopping import Verdict
-from training.tables import DataError
+from training.subject import RealImages, Subject, refuse_unfit
 
 app = typer.Typer(
     help="Train a generator on a folder of images, export it, and measure it.",
@@ -157,7 +149,7 @@ def train(
     options = locals()
     given = {name: options[name] for name in HYPERPARAMETERS if options.get(name) is not None}
     plan = {name: options[name] for name in PLAN if options[name] is not None}
-    with _plain_errors():
+    with mistakes.in_a_line():
         target = choose_device(device)
         with processes.joined(target):
             if resume:
@@ -202,7 +194,7 @@ def export(
 
     The file is compared with PyTorch first: should the pictures differ, nothing is written.
     """
-    with _plain_errors():
+    with mistakes.in_a_line():
         name = name or _shelf_name(run.read(folder).data.name)
         exported = export_run(folder, name, license_, Shelf(models))
     state = (
@@ -255,7 +247,7 @@ def evaluate(
     Writes evaluation.json and pictures beside the version, and both into the model card. Finished parts are
     kept in --cache until then: after an interruption, the same command goes on.
     """
-    with _plain_errors():
+    with mistakes.in_a_line():
         shelved = Shelf(models).find(generator)
         refuse_unfit(shelved)
         shape = shelved.contract.image
@@ -271,44 +263,6 @@ def evaluate(
         typer.echo(report.as_markdown(measured))
         typer.echo(f"written to {report.write(subject, measured)}")
         kept.forget()
-
-
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """A user's mistake ends the command with one message and no traceback."""
-    try:
-        yield
-    except ValidationError as error:
-        problem = error.errors()[0]
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["loc"]:
-            option = "-".join(str(problem["loc"][0]).split("_"))
-            message = f"--{option}: {message}, got {problem['input']!r}"
-        _fail(message)
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(
-            error
-        ):
-            raise
-        _fail("out of memory; lower --microbatch (or --batch), --preset or --resolution")
-    except (
-        CheckpointError,
-        Collapsed,
-        ContractError,
-        DataError,
-        EvaluationError,
-        ParityError,
-        ProcessLost,
-        RunError,
-        ShelfError,
-        OSError,
-    ) as error:
-        _fail(error)
-
-
-def _fail(message: object) -> None:
-    typer.echo(f"ganserve: {message}", err=True)
-    raise typer.Exit(1)
 
 
 def _shelf_name(data_name: str) -> str:
