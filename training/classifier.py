@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from training.held_out import Pictures
 from training.networks import to_signed
 from training.progress import BAR
 
@@ -43,12 +44,12 @@ class Classifier(nn.Module):
         return self.dense(self.convolutions(to_signed(pixels)))  # type: ignore[no-any-return]
 
     @torch.no_grad()
-    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.int64]:
+    def predict(self, images: Pictures) -> NDArray[np.int64]:
         """The most likely class of each image [n, H, W, C], as [n]."""
         return np.concatenate([self(pixels).argmax(dim=1).numpy() for pixels in self._batches(images)])
 
     @torch.no_grad()
-    def features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def features(self, images: Pictures) -> NDArray[np.float32]:
         """The last convolution's output, averaged over positions, of images [n, H, W, C], as [n, d].
 
         d is 64 for images of 16 pixels, 128 for 32, 256 for more.
@@ -56,13 +57,13 @@ class Classifier(nn.Module):
         batches = (to_signed(pixels) for pixels in self._batches(images))
         return np.concatenate([self.convolutions(batch).mean(dim=(2, 3)).numpy() for batch in batches])
 
-    def _batches(self, images: NDArray[np.uint8], batch: int = 250) -> Iterator[torch.Tensor]:
+    def _batches(self, images: Pictures, batch: int = 250) -> Iterator[torch.Tensor]:
         self.eval()
         return (torch.tensor(images[start : start + batch]) for start in range(0, len(images), batch))
 
 
 def fit(
-    images: NDArray[np.uint8],
+    images: Pictures,
     labels: NDArray[np.int64],
     classes: int,
     *,
@@ -78,7 +79,7 @@ def fit(
     return fit_batches(batches, classes, presentations=presentations, seed=seed, title=title)
 
 
-def fit_turns(images: NDArray[np.uint8], *, presentations: int, seed: int, title: str) -> Classifier:
+def fit_turns(images: Pictures, *, presentations: int, seed: int, title: str) -> Classifier:
     """Train a classifier to tell which quarter turn an image was given, for features without labels.
 
     Gidaris et al. 2018, arXiv 1803.07728: each image is shown in all four turns. images: uint8 [n, H, W, C].
@@ -92,7 +93,7 @@ def fit_turns(images: NDArray[np.uint8], *, presentations: int, seed: int, title
     return fit_batches(batches, 4, presentations=presentations, seed=seed, title=title)
 
 
-def shuffled(images: NDArray[np.uint8], labels: NDArray[np.int64], batch: int, seed: int) -> Iterator[Batch]:
+def shuffled(images: Pictures, labels: NDArray[np.int64], batch: int, seed: int) -> Iterator[Batch]:
     """Batches without end, each image once before any comes again."""
     draws = np.random.default_rng(seed)
     order = np.empty(0, dtype=np.int64)

@@ -2,32 +2,26 @@
 
 import re
 import shlex
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+import signal
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-import torch
 import typer
-from pydantic import ValidationError
 
-from models.contract import ContractError
-from models.shelf import Shelf, ShelfError
-from training import checkpoint, evaluation, processes, report, run, start
-from training.checkpoint import CheckpointError
-from training.export import ParityError, export_run
+from models.shelf import Shelf
+from training import checkpoint, evaluation, mistakes, processes, report, run, start
+from training.export import export_run
 from training.game import Game
 from training.hyperparameters import DEFAULTS, LATENTS, PENALTY_GAMMA, PRECISIONS, Hyperparameters
 from training.kept import Kept
-from training.loop import Diverged, run_game
+from training.loop import conclusion, run_game
 from training.losses import LOSSES
 from training.networks import NORMALIZATIONS, PRESETS, RESOLUTIONS
 from training.penalties import PENALTIES
-from training.processes import ProcessLost
-from training.run import RunError
 from training.start import choose_device, deterministic_kernels, load_images
-from training.subject import EvaluationError, RealImages, Subject, refuse_unfit
-from training.tables import DataError
+from training.stopping import Verdict
+from training.subject import RealImages, Subject, refuse_unfit
 
 app = typer.Typer(
     help="Train a generator on a folder of images, export it, and measure it.",
@@ -36,6 +30,7 @@ app = typer.Typer(
     add_completion=False,
 )
 HYPERPARAMETERS = Hyperparameters.model_fields
+PLAN = ("images", "snapshot", "patience", "on_collapse")
 CACHE = Path("~/.cache/ganserve")
 
 
@@ -72,14 +67,32 @@ def train(
     folder: Run = Path("runs/latest"),
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --run exactly.")] = False,
     images: Annotated[
-        int | None, typer.Option(min=1, help="Stop when this many were seen.", show_default=str(run.IMAGES))
+        int | None,
+        typer.Option(
+            min=1, help="Stop when this many were seen, or earlier: --patience.", show_default=str(run.IMAGES)
+        ),
     ] = None,
     snapshot: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Images between two checkpoints, each with a sample grid.",
+            help="Images between two checkpoints, each measured and with a sample grid.",
             show_default=str(run.SNAPSHOT),
+        ),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Images without a better distance after which a run stops that is at rest; 0: never.",
+            show_default=str(run.PATIENCE),
+        ),
+    ] = None,
+    on_collapse: Annotated[
+        Literal["stop", "restore"] | None,
+        typer.Option(
+            help="At a collapse stop, or go back to the best state at half the learning rate.",
+            show_default="stop",
         ),
     ] = None,
     architecture: Annotated[str | None, _option("architecture", "Of both networks", DEFAULTS)] = None,
@@ -135,8 +148,8 @@ def train(
     """
     options = locals()
     given = {name: options[name] for name in HYPERPARAMETERS if options.get(name) is not None}
-    plan = {name: options[name] for name in ("images", "snapshot") if options[name] is not None}
-    with _plain_errors():
+    plan = {name: options[name] for name in PLAN if options[name] is not None}
+    with mistakes.in_a_line():
         target = choose_device(device)
         with processes.joined(target):
             if resume:
@@ -151,14 +164,16 @@ def train(
             if resume and checkpoint.exists(folder / run.CHECKPOINT_FILE):
                 game.load(folder)
             with deterministic_kernels(on=record.hyperparameters.deterministic):
-                received = run_game(game, loaded, folder, record.images, record.snapshot)
+                end = run_game(game, loaded, folder, record)
     if processes.is_first():
+        if isinstance(end, Verdict):
+            typer.echo(conclusion(end, game))
         typer.echo(f"{game.progress.images_seen:,} images seen; the run is in {folder}")
-    if received is not None:
+    if isinstance(end, signal.Signals):
         if processes.is_first():
             again = ["ganserve", "train", "--run", str(folder), "--resume", "--cache", str(cache)]
-            typer.echo(f"stopped by {received.name}; continue with: {shlex.join(again)}")
-        raise typer.Exit(128 + received)
+            typer.echo(f"stopped by {end.name}; continue with: {shlex.join(again)}")
+        raise typer.Exit(128 + end)
 
 
 @app.command()
@@ -175,15 +190,22 @@ def export(
     ] = "unknown",
     models: Models = Path("models"),
 ) -> None:
-    """Export a run's generator to one ONNX file on the shelf, as the next version of its name.
+    """Export a run's best generator to one ONNX file on the shelf, as the next version of its name.
 
     The file is compared with PyTorch first: should the pictures differ, nothing is written.
     """
-    with _plain_errors():
+    with mistakes.in_a_line():
         name = name or _shelf_name(run.read(folder).data.name)
-        generator, parities = export_run(folder, name, license_, Shelf(models))
-    for parity in parities:
+        exported = export_run(folder, name, license_, Shelf(models))
+    state = (
+        f"the best of the run (distance {exported.measured.distance:.3g})"
+        if exported.measured
+        else "the newest, for none was measured"
+    )
+    typer.echo(f"exported the state after {exported.images_seen:,} images, {state}")
+    for parity in exported.parities:
         typer.echo(f"ONNX Runtime against PyTorch, {parity}")
+    generator = exported.generator
     typer.echo(f"{generator.reference} is at {generator.path}, SHA-256 {generator.digest}")
 
 
@@ -225,7 +247,7 @@ def evaluate(
     Writes evaluation.json and pictures beside the version, and both into the model card. Finished parts are
     kept in --cache until then: after an interruption, the same command goes on.
     """
-    with _plain_errors():
+    with mistakes.in_a_line():
         shelved = Shelf(models).find(generator)
         refuse_unfit(shelved)
         shape = shelved.contract.image
@@ -241,44 +263,6 @@ def evaluate(
         typer.echo(report.as_markdown(measured))
         typer.echo(f"written to {report.write(subject, measured)}")
         kept.forget()
-
-
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """A user's mistake ends the command with one message and no traceback."""
-    try:
-        yield
-    except ValidationError as error:
-        problem = error.errors()[0]
-        message = problem["msg"].removeprefix("Value error, ")
-        if problem["loc"]:
-            option = "-".join(str(problem["loc"][0]).split("_"))
-            message = f"--{option}: {message}, got {problem['input']!r}"
-        _fail(message)
-    except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(
-            error
-        ):
-            raise
-        _fail("out of memory; lower --microbatch (or --batch), --preset or --resolution")
-    except (
-        CheckpointError,
-        ContractError,
-        DataError,
-        Diverged,
-        EvaluationError,
-        ParityError,
-        ProcessLost,
-        RunError,
-        ShelfError,
-        OSError,
-    ) as error:
-        _fail(error)
-
-
-def _fail(message: object) -> None:
-    typer.echo(f"ganserve: {message}", err=True)
-    raise typer.Exit(1)
 
 
 def _shelf_name(data_name: str) -> str:

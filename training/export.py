@@ -5,6 +5,7 @@ import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -20,7 +21,8 @@ from training.game import SAMPLE_COLUMNS, Game
 from training.graph import lighten
 from training.monitor import sample_grid, write_picture
 from training.networks import Generator, to_pixels
-from training.run import RunRecord, read
+from training.run import BEST_FILE, CHECKPOINT_FILE, RunRecord, read
+from training.stopping import Measurement, best
 
 PARITY_BATCHES = (1, 7, 64)
 PARITY_EQUAL = 0.999
@@ -48,15 +50,25 @@ class Parity:
         return f"batch {self.batch}: {apart}, {self.equal:.4%} of the pixels equal"
 
 
-def export_run(folder: Path, name: str, license_: str, shelf: Shelf) -> tuple[ShelvedGenerator, list[Parity]]:
+class Export(NamedTuple):
+    """What was put on the shelf, how it compares with PyTorch, and of which state of the run it is."""
+
+    generator: ShelvedGenerator
+    parities: list[Parity]
+    images_seen: int
+    measured: Measurement | None
+
+
+def export_run(folder: Path, name: str, license_: str, shelf: Shelf) -> Export:
     """Put the moving average of a run's generator on the shelf, with samples and a model card.
 
+    It is that of the best checkpoint; of the newest where none was measured.
     Raises RunError or CheckpointError when the run cannot be read, ValidationError when the contract has a
     bad name, ParityError when ONNX Runtime and PyTorch disagree: then nothing is written.
     """
     record = read(folder)
     game = Game(record, torch.device("cpu"))
-    game.load(folder)
+    game.load(folder, BEST_FILE if (folder / BEST_FILE).exists() else CHECKPOINT_FILE)
     contract = contract_of(record, game, name, license_)
     model = to_onnx(game.average, contract)
     parities = [compare(game.average, model, contract, batch) for batch in PARITY_BATCHES]
@@ -79,7 +91,8 @@ def export_run(folder: Path, name: str, license_: str, shelf: Shelf) -> tuple[Sh
         hyperparameters=record.hyperparameters,
     )
     write_version(shelved, facts)
-    return shelved, parities
+    measured = game.progress.measured
+    return Export(shelved, parities, game.progress.images_seen, best(measured) if measured else None)
 
 
 def to_onnx(generator: Generator, contract: Contract) -> onnx.ModelProto:

@@ -1,10 +1,8 @@
 """Generator against discriminator: one step of the game, and all the state that it has."""
 
 import copy
-import os
-import platform
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -18,10 +16,13 @@ from training import checkpoint, processes
 from training.augment import Strength, augment
 from training.batches import Draws, batch_rows, draw, draw_latents
 from training.data import ImageData
+from training.hardware import hardware
+from training.held_out import Part, Pictures
 from training.losses import LOSSES, Objective, discriminator_loss, generator_loss
 from training.networks import build, to_pixels, to_signed
 from training.normalization import full_precision_spectrum, measure_statistics, update_spectrum
 from training.run import CHECKPOINT_FILE, RunError, RunRecord
+from training.stopping import Measurement
 
 SAMPLE_COLUMNS = 10
 Network = TypeVar("Network", bound=nn.Module)
@@ -31,11 +32,16 @@ STATISTICS = 16
 
 @dataclass
 class Progress:
-    """How far a run is: real images seen, seconds spent, and on what."""
+    """How far a run is: real images seen, seconds spent, and on what.
+
+    measured: since it began, or last went back to its best state; returns: how often it did.
+    """
 
     images_seen: int = 0
     seconds: float = 0.0
     hardware: str = ""
+    measured: list[Measurement] = field(default_factory=list)
+    returns: int = 0
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -43,6 +49,7 @@ class Progress:
     def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
         for name, value in state_dict.items():
             setattr(self, name, value)
+        self.measured = [Measurement(**one) for one in state_dict.get("measured", ())]
 
 
 class Microbatch(NamedTuple):
@@ -88,18 +95,28 @@ class Game:
                 f"microbatches of {settings.microbatch}; choose a batch that is a multiple of both"
             )
 
-    def save(self, folder: Path) -> None:
-        """Write the run's checkpoint. Raises OSError."""
-        self.progress.hardware = _hardware(self.device)
-        checkpoint.save(folder / CHECKPOINT_FILE, self._parts())
+    def save(self, folder: Path, name: str = CHECKPOINT_FILE) -> None:
+        """Write a checkpoint of the run: the newest, or one by another name. Raises OSError."""
+        self.progress.hardware = hardware(self.device)
+        checkpoint.save(folder / name, self._parts())
 
-    def load(self, folder: Path) -> None:
-        """Go back to the run's checkpoint; says so when it is not the newest. Raises CheckpointError."""
-        news = checkpoint.load(folder / CHECKPOINT_FILE, self._parts())
+    def load(self, folder: Path, name: str = CHECKPOINT_FILE) -> None:
+        """Go on from that checkpoint, or say that it was the one before. Raises CheckpointError."""
+        news = checkpoint.load(folder / name, self._parts())
         if news and processes.is_first():
             print(f"ganserve: {news}, at {self.progress.images_seen:,} images seen", file=sys.stderr)
 
-    def step(self, data: ImageData) -> dict[str, Tensor]:
+    def return_to(self, folder: Path, name: str) -> None:
+        """Take the state of that checkpoint, but go on counting, at half the learning rate.
+
+        Raises CheckpointError.
+        """
+        parts = self._parts()
+        del parts["progress"]
+        checkpoint.load(folder / name, parts)
+        self.progress.returns += 1
+
+    def step(self, data: ImageData | Part) -> dict[str, Tensor]:
         """Update the discriminator, then the generator, on one batch; gives losses and penalties."""
         settings, seen = self.settings, self.progress.images_seen
         share = seen / settings.schedule if settings.schedule else 0.0
@@ -107,7 +124,7 @@ class Game:
         rise = min(1, (seen + settings.batch) / max(1, settings.warmup))
         for optimizer in (self.discriminator_optimizer, self.generator_optimizer):
             for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate.at(share) * rise
+                group["lr"] = settings.learning_rate.at(share) * rise * 0.5**self.progress.returns
 
         microbatches = self._microbatches(data)
         losses = self._discriminator_turn(objective, microbatches)
@@ -119,7 +136,7 @@ class Game:
             losses["augmentation"] = torch.tensor(self.strength.value)
         return losses
 
-    def settle(self, data: ImageData) -> None:
+    def settle(self, data: ImageData | Part) -> None:
         """Measure the statistics that the average draws with, before it draws or is saved."""
         size = STATISTICS * self.settings.microbatch
         labels = data.labels[batch_rows(self.settings.seed, 0, size, len(data.images))]
@@ -132,13 +149,36 @@ class Game:
             ),
         )
 
-    @torch.no_grad()
     def samples(self) -> NDArray[np.uint8]:
-        """Pictures of the average [rows * 10, H, W, C]: a row a class, ten rows when unconditional."""
+        """Pictures [rows * 10, H, W, C]: a row a class, ten rows when unconditional."""
         rows = self.classes or SAMPLE_COLUMNS
-        latent = self._latents(rows * SAMPLE_COLUMNS, torch.Generator().manual_seed(self.settings.seed))
-        label = self._one_hot(np.repeat(np.arange(rows), SAMPLE_COLUMNS))
-        return to_pixels(self.average(latent, label)).cpu().numpy()
+        return self.pictures(np.repeat(np.arange(rows), SAMPLE_COLUMNS))
+
+    @torch.no_grad()
+    def pictures(self, labels: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """What the average draws for labels [n], always from the same latents, as [n, H, W, C]."""
+        latents = self._latents(len(labels), torch.Generator().manual_seed(self.settings.seed))
+        drawn = [self.average(latents[part], self._one_hot(labels[part])) for part in self._parts_of(labels)]
+        return to_pixels(torch.cat(drawn)).cpu().numpy()
+
+    @torch.no_grad()
+    def logits(self, images: Pictures, labels: NDArray[np.int64]) -> NDArray[np.float32]:
+        """What the discriminator gives, [n], for images uint8 [n, H, W, C] and labels [n]."""
+        judged = [
+            self._judge(to_signed(torch.tensor(images[part]).to(self.device)), self._one_hot(labels[part]))
+            for part in self._parts_of(labels)
+        ]
+        return torch.cat(judged).cpu().numpy()
+
+    def _parts_of(self, labels: NDArray[np.int64]) -> list[slice]:
+        """A microbatch at a time: more need more memory, and on a CPU more time for each."""
+        size = self.settings.microbatch
+        return [slice(start, start + size) for start in range(0, len(labels), size)]
+
+    def finite(self) -> bool:
+        """Whether all weights are finite numbers."""
+        networks = (self.generator, self.discriminator, self.average)
+        return all(bool(weight.isfinite().all()) for network in networks for weight in network.parameters())
 
     def _discriminator_turn(self, objective: Objective, microbatches: list[Microbatch]) -> dict[str, Tensor]:
         update_spectrum(self.discriminator)
@@ -176,7 +216,7 @@ class Game:
         self.discriminator.requires_grad_(requires_grad=True)
         return self._update(self.generator_optimizer, reports)
 
-    def _microbatches(self, data: ImageData) -> list[Microbatch]:
+    def _microbatches(self, data: ImageData | Part) -> list[Microbatch]:
         """This process's share of the batch."""
         settings = self.settings
         latent = (settings.latent, self.generator.latent_dim)
@@ -185,7 +225,7 @@ class Game:
         starts = [number * settings.microbatch for number in range(first, first + self._rounds)]
         return [self._microbatch(data, draws.part(start, start + settings.microbatch)) for start in starts]
 
-    def _microbatch(self, data: ImageData, draws: Draws) -> Microbatch:
+    def _microbatch(self, data: ImageData | Part, draws: Draws) -> Microbatch:
         draws = draws.to(self.device)
         real = to_signed(torch.from_numpy(data.images[draws.rows]).to(self.device))
         if self.settings.mirror:
@@ -256,13 +296,3 @@ class Game:
 
 def _in_layout(network: Network, layout: torch.memory_format) -> Network:
     return network.to(memory_format=layout)  # type: ignore[no-any-return, call-overload]  # torch's stubs lag
-
-
-def _hardware(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    model = models[0] if models else platform.processor() or platform.machine()
-    return f"{torch.get_num_threads()} of {os.cpu_count()} CPU cores ({model})"

@@ -1,10 +1,11 @@
 """What a run shows while it trains: progress bar, JSON lines, TensorBoard and sample grids."""
 
 import json
+import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +13,14 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from training import curves
 from training.files import naming, remove_leftovers, replacing
 from training.progress import BAR
 from training.run import SAMPLES_FOLDER
+from training.stopping import Measurement
 
 LOG = "log.jsonl"
+CURVES = "curves.png"
 
 
 class Monitor:
@@ -26,6 +30,7 @@ class Monitor:
     """
 
     def __init__(self, folder: Path, images_seen: int, images: int) -> None:
+        self._folder = folder
         self._log = folder / LOG
         remove_leftovers(folder)
         _forget_after(self._log, images_seen)
@@ -48,27 +53,53 @@ class Monitor:
     def advance(self, images: int) -> None:
         self._bar.update(images)
 
-    def record(self, images_seen: int, scalars: dict[str, float]) -> None:
-        """Log scalars (losses, penalties) with the speed since the last record, in images/s."""
+    def record(self, images_seen: int, facts: dict[str, Any]) -> None:
+        """Log facts (losses, penalties, measurements) with the speed since the last record, in images/s."""
         now = time.perf_counter()
         start, before = self._since
         self._since = now, images_seen
-        entry = scalars | {"images_per_second": (images_seen - before) / (now - start)}
-        with naming(self._log), self._log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"images_seen": images_seen} | entry) + "\n")
+        entry = facts | {"images_per_second": (images_seen - before) / (now - start)}
+        self._append({"images_seen": images_seen} | entry)
         for name, value in entry.items():
-            self._board.add_scalar(name, value, images_seen)
+            if isinstance(value, int | float):
+                self._board.add_scalar(name, value, images_seen)
         self._board.flush()  # a full disk is told here
-        self._bar.set_postfix(
-            D=f"{scalars['discriminator']:.3f}", G=f"{scalars['generator']:.3f}", refresh=False
+        self._bar.set_postfix(D=f"{facts['discriminator']:.3f}", G=f"{facts['generator']:.3f}", refresh=False)
+
+    def tell(self, now: Measurement, least: Measurement) -> None:
+        """Say in a line what was measured."""
+        beside = "the best" if now is least else f"best {least.distance:.3g} at {least.images_seen:,}"
+        whose = f", {now.least_class} {now.least_variety:.0%}" if now.least_class else ""
+        self._say(
+            f"{now.images_seen:,} images: distance {now.distance:.3g} ({beside}), recall {now.recall:.0%}, "
+            f"variety {now.variety:.0%}{whose}, accuracy {now.accuracy:.0%} ({now.accuracy_on_seen:.0%} on "
+            "images that it has seen)"
         )
 
-    def show(self, images_seen: int, grid: NDArray[np.uint8], path: Path) -> None:
-        """Write a sample grid [height, width, channels] to `path` and to TensorBoard."""
-        path.parent.mkdir(exist_ok=True)
-        write_picture(path, grid)
+    def returned(self, images_seen: int, reason: str, least: Measurement, learning_rate: float) -> None:
+        """Log and say that a run went back to its best state, at this share of its learning rate."""
+        entry = {"returned_to": least.images_seen, "because": reason, "learning_rate_share": learning_rate}
+        self._append({"images_seen": images_seen} | entry)
+        self._say(
+            f"{images_seen:,} images: {reason}; back to the best state, of {least.images_seen:,} images, at "
+            f"{learning_rate:g} times the learning rate"
+        )
+
+    def show(self, images_seen: int, grid: NDArray[np.uint8]) -> None:
+        """Write a sample grid [height, width, channels], also to TensorBoard, and the curves of the run."""
+        samples = self._folder / SAMPLES_FOLDER
+        samples.mkdir(exist_ok=True)
+        write_picture(samples / f"{images_seen:09d}.png", grid)
+        curves.draw(self._log, self._folder / CURVES)
         self._board.add_image("samples", grid, images_seen, dataformats="HWC")
         self._board.flush()
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        with naming(self._log), self._log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def _say(self, line: str) -> None:
+        self._bar.write(line, file=sys.stderr)
 
 
 def sample_grid(images: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:

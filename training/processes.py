@@ -5,13 +5,15 @@ the gradients of its share of a batch, and `add_up` makes them whole.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, distributed
 
+T = TypeVar("T")
 # the first process of a machine may decode the images for so long, while the others wait
 PATIENCE = timedelta(hours=6)
 
@@ -85,6 +87,15 @@ def total(number: float, device: torch.device) -> float:
     with _together():
         distributed.all_reduce(tensor)
     return float(tensor)
+
+
+def of_the_first(make: Callable[[], T]) -> T:
+    """What the first process makes, in all of them."""
+    made = [make() if is_first() else None]
+    if count() > 1:
+        with _together():
+            distributed.broadcast_object_list(made, src=0)
+    return cast("T", made[0])
 
 
 @contextmanager

@@ -8,14 +8,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from training.data import ImageData
 from training.files import replacing
+from training.held_out import number_held_out
 from training.hyperparameters import Hyperparameters
 
 RUN_FILE = "run.json"
 CHECKPOINT_FILE = "checkpoint.pt"
+BEST_FILE = "best.pt"
 SAMPLES_FOLDER = "samples"
-# when to stop, and how often to write a checkpoint, both in images
+# in images: when to stop at the latest, how often to measure and save, and how long to wait for better ones
 IMAGES = 500_000
 SNAPSHOT = 10_000
+PATIENCE = 100_000
 
 
 class RunError(ValueError):
@@ -27,7 +30,10 @@ class _Record(BaseModel):
 
 
 class DataRecord(_Record):
-    """Which images a run learns from, and from which column; the fingerprint is that of training.data."""
+    """Which images a run learns from, and from which column; the fingerprint is that of training.data.
+
+    held_out: how many of them it does not learn from, but is measured by.
+    """
 
     source: str
     column: str | None = None
@@ -35,6 +41,7 @@ class DataRecord(_Record):
     fingerprint: str
     channels: Literal[1, 3]
     classes: tuple[str, ...]
+    held_out: int = 0
 
 
 class RunRecord(_Record):
@@ -45,6 +52,8 @@ class RunRecord(_Record):
     source_commit: str
     images: int = IMAGES
     snapshot: int = SNAPSHOT
+    patience: int = PATIENCE
+    on_collapse: Literal["stop", "restore"] = "stop"
 
     @classmethod
     def of(
@@ -54,8 +63,6 @@ class RunRecord(_Record):
         data: ImageData,
         *,
         column: str | None = None,
-        images: int = IMAGES,
-        snapshot: int = SNAPSHOT,
     ) -> Self:
         """The record of a run that begins now, from `data` that was loaded from a column of `source`."""
         return cls(
@@ -67,10 +74,9 @@ class RunRecord(_Record):
                 fingerprint=data.fingerprint,
                 channels=data.images.shape[3],
                 classes=data.classes,
+                held_out=number_held_out(len(data.labels)),
             ),
             source_commit=source_commit(),
-            images=images,
-            snapshot=snapshot,
         )
 
     def refuse_changes(self, given: dict[str, Any]) -> None:

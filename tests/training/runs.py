@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -101,9 +102,16 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 
 def equal(one: Path, other: Path) -> bool:
-    """Whether two runs have the same weights, bit for bit."""
+    """Whether two runs have the same weights, bit for bit, and have decided the same."""
     left, right = weights(one), weights(other)
-    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+    same = left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+    return same and decisions(one) == decisions(other)
+
+
+def decisions(run: Path) -> dict[str, Any]:
+    """What the checkpoint of a run knows of how far it is: measurements, returns to the best, images seen."""
+    progress = torch.load(run / "checkpoint.pt", weights_only=True)["progress"]
+    return {name: value for name, value in progress.items() if name not in {"seconds", "hardware"}}
 
 
 def _train(

@@ -69,7 +69,7 @@ def exported(game: Game, record: RunRecord, data: ImageData, folder: Path) -> Ge
     game.settle(data)
     run.write(folder, record)
     game.save(folder)
-    shelved, parities = export_run(folder, "exported", "mit", Shelf(folder / "models"))
+    shelved, parities, *_ = export_run(folder, "exported", "mit", Shelf(folder / "models"))
     assert all(parity.holds for parity in parities)
     return shelved
 

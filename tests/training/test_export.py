@@ -14,9 +14,11 @@ from tests.generators import tiny_contract
 from training import export, run
 from training.data import ImageData
 from training.export import PARITY_BATCHES, Parity, ParityError, compare, export_run, to_onnx
+from training.exported import ExportedGenerator
 from training.game import Game
 from training.networks import Generator, build, to_pixels
 from training.run import RunRecord
+from training.stopping import Measurement
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def restored(folder: Path) -> Game:
 
 
 def test_the_file_keeps_its_contract_and_draws_what_pytorch_draws(trained: Path, tmp_path: Path) -> None:
-    shelved, parities = export_run(trained, "digits", "mit", Shelf(tmp_path / "models"))
+    shelved, parities, *_ = export_run(trained, "digits", "mit", Shelf(tmp_path / "models"))
     assert [parity.batch for parity in parities] == list(PARITY_BATCHES)
     contract = shelved.contract
     assert contract.classes == tuple("0123456789")
@@ -57,8 +59,30 @@ def test_the_file_keeps_its_contract_and_draws_what_pytorch_draws(trained: Path,
     assert images.std() > 0
 
 
+def test_the_best_is_exported_or_else_the_newest(
+    trained: Path, digits_data: ImageData, tmp_path: Path
+) -> None:
+    shelf = Shelf(tmp_path / "models")
+    newest = export_run(trained, "digits", "mit", shelf)
+    assert (newest.images_seen, newest.measured) == (32, None)
+    game = Game(run.read(trained), torch.device("cpu"))
+    game.step(digits_data)
+    measured = Measurement(8, 1.5, 0.5, 0.8, 0.6, "3", 0.7, 0.7)
+    game.progress.measured.append(measured)
+    game.save(trained, run.BEST_FILE)
+    best = export_run(trained, "digits", "mit", shelf)
+    assert (best.images_seen, best.measured) == (8, measured)
+    assert best.generator.contract.training.images_seen == 8
+    labels = np.arange(10)
+    drawn = ExportedGenerator(best.generator.path, best.generator.contract).generate(labels, 0)
+    latents = np.random.default_rng(0).standard_normal((10, 64), np.float32)
+    with torch.no_grad():
+        expected = to_pixels(game.average(torch.from_numpy(latents), torch.eye(10))).numpy()
+    assert np.abs(drawn.astype(int) - expected).max() <= 1
+
+
 def test_samples_and_card_stand_beside_it(trained: Path, tmp_path: Path) -> None:
-    shelved, _ = export_run(trained, "digits", "mit", Shelf(tmp_path / "models"))
+    shelved, *_ = export_run(trained, "digits", "mit", Shelf(tmp_path / "models"))
     with Image.open(shelved.path.with_name("samples.png")) as samples:
         assert samples.size == (160, 160)  # ten of each class
     card = (tmp_path / "models" / "digits" / "README.md").read_text()
@@ -67,7 +91,7 @@ def test_samples_and_card_stand_beside_it(trained: Path, tmp_path: Path) -> None
 
 
 def test_no_path_of_this_machine_leaves_with_the_file(trained: Path, tmp_path: Path) -> None:
-    shelved, _ = export_run(trained, "digits", "mit", Shelf(tmp_path / "models"))
+    shelved, *_ = export_run(trained, "digits", "mit", Shelf(tmp_path / "models"))
     content = shelved.path.read_bytes()
     assert str(Path(export.__file__).parents[1]).encode() not in content
     assert str(tmp_path).encode() not in content
@@ -78,7 +102,7 @@ def test_an_unconditional_generator_has_no_label(record: RunRecord, tmp_path: Pa
     folder = tmp_path / "run"
     run.write(folder, bare)
     Game(bare, torch.device("cpu")).save(folder)
-    shelved, _ = export_run(folder, "plain", "mit", Shelf(tmp_path / "models"))
+    shelved, *_ = export_run(folder, "plain", "mit", Shelf(tmp_path / "models"))
     session = onnxruntime.InferenceSession(shelved.path, providers=["CPUExecutionProvider"])
     assert [value.name for value in session.get_inputs()] == ["latent"]
     assert shelved.path.with_name("samples.png").exists()

@@ -1,5 +1,6 @@
 import copy
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -286,6 +287,48 @@ def test_samples_are_rows_of_classes(record: RunRecord) -> None:
     game = Game(record, CPU)
     assert game.samples().shape == (100, 16, 16, 1)
     assert (game.samples() == game.samples()).all()
+
+
+def test_pictures_do_not_depend_on_how_many_are_drawn_at_once(record: RunRecord) -> None:
+    labels = np.arange(19) % 10
+    at_once = [Game(playing(record, microbatch=size), CPU).pictures(labels).astype(int) for size in (2, 8)]
+    assert np.abs(at_once[0] - at_once[1]).max() <= 1
+    assert at_once[0].shape == (19, 16, 16, 1)
+
+
+def test_logits_are_those_of_the_discriminator(record: RunRecord, digits_data: ImageData) -> None:
+    game = Game(record, CPU)
+    torch.nn.init.normal_(game.discriminator.dense.weight)
+    images, labels = digits_data.images[:19], digits_data.labels[:19]
+    with torch.no_grad():
+        expected = game.discriminator(to_signed(torch.tensor(images)), torch.eye(10)[torch.tensor(labels)])
+    assert np.allclose(game.logits(images, labels), expected.numpy(), atol=1e-4)
+    assert game.logits(images, labels).std() > 0
+
+
+def test_going_back_takes_all_state_but_the_count_and_halves_the_learning_rate(
+    record: RunRecord, digits_data: ImageData, tmp_path: Path
+) -> None:
+    game = Game(record, CPU)
+    for _ in range(3):
+        game.step(digits_data)
+    game.save(tmp_path, "best.pt")
+    kept = weights(game)
+    rate = game.generator_optimizer.param_groups[0]["lr"]
+    game.step(digits_data)
+    game.return_to(tmp_path, "best.pt")
+    assert same(weights(game), kept)
+    assert game.progress.images_seen == 32
+    game.step(digits_data)
+    assert game.generator_optimizer.param_groups[0]["lr"] == pytest.approx(rate / 2)
+
+
+@pytest.mark.parametrize("network", ["generator", "discriminator", "average"])
+def test_weights_that_are_no_numbers_are_seen(network: str, record: RunRecord) -> None:
+    game = Game(record, CPU)
+    assert game.finite()
+    next(getattr(game, network).parameters()).data.view(-1)[0] = torch.inf
+    assert not game.finite()
 
 
 def test_an_unconditional_game(record: RunRecord, digits_data: ImageData) -> None:

@@ -48,6 +48,17 @@ def test_a_run_leaves_logs_samples_and_checkpoints(unbroken: Path) -> None:
     for name, images in (("checkpoint.pt", IMAGES), ("checkpoint.previous.pt", IMAGES - SNAPSHOT)):
         state = torch.load(unbroken / name, weights_only=True)
         assert state["progress"]["images_seen"] == images
+    with Image.open(unbroken / "curves.png") as curves:
+        assert curves.size == (1100, 700)
+
+
+def test_a_run_is_measured_at_each_snapshot_and_keeps_its_best(unbroken: Path) -> None:
+    log = [json.loads(line) for line in (unbroken / "log.jsonl").read_text().splitlines()]
+    least = min(log, key=lambda entry: entry["distance"])
+    assert all(0 <= entry[name] <= 1 for entry in log for name in ("recall", "accuracy", "accuracy_on_seen"))
+    kept = torch.load(unbroken / "best.pt", weights_only=True)["progress"]
+    assert kept["images_seen"] == least["images_seen"]
+    assert kept["measured"][-1]["distance"] == least["distance"]
 
 
 def test_a_seed_reproduces_a_run_bit_for_bit(unbroken: Path, options: list[str], tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from training.monitor import LOG, Monitor, sample_grid, write_picture
+from training.stopping import Measurement
 
 LOSSES = {"discriminator": 0.5, "generator": 0.75, "r1": 0.1, "r2": 0.2}
 
@@ -49,6 +51,39 @@ def test_the_bar_shows_images_speed_time_left_and_both_losses(
         monitor.advance(100)
     shown = capsys.readouterr().err
     assert all(part in shown for part in ("100/200", "img/s", "<", "D=0.500", "G=0.750"))
+
+
+def measurement(images_seen: int, distance: float, least_class: str | None = "sandal") -> Measurement:
+    return Measurement(images_seen, distance, 0.5, 0.8, 0.61, least_class, 0.7, 0.76)
+
+
+def test_what_was_measured_is_told_in_a_line_and_logged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best, later = measurement(10_000, 1.2345), measurement(20_000, 2.0, None)
+    with Monitor(tmp_path, 0, 20_000) as monitor:
+        for now in (best, later):
+            monitor.record(now.images_seen, LOSSES | asdict(now))
+            monitor.tell(now, best)
+        monitor.returned(20_000, "it broke", best, 0.5)
+    told = capsys.readouterr().err
+    for line in (
+        (
+            "10,000 images: distance 1.23 (the best), recall 50%, variety 80%, sandal 61%, accuracy 70% (76% on "
+            "images that it has seen)"
+        ),
+        "20,000 images: distance 2 (best 1.23 at 10,000), recall 50%, variety 80%, accuracy 70%",
+        "20,000 images: it broke; back to the best state, of 10,000 images, at 0.5 times the learning rate",
+    ):
+        assert line in told
+    logged = entries(tmp_path)
+    assert logged[0]["distance"] == 1.2345
+    assert logged[2] == {
+        "images_seen": 20_000, "returned_to": 10_000, "because": "it broke", "learning_rate_share": 0.5,
+    }  # fmt: skip
+    board = EventAccumulator(str(tmp_path / "tensorboard"))
+    board.Reload()
+    assert [event.value for event in board.Scalars("distance")] == pytest.approx([1.2345, 2.0])
 
 
 @pytest.mark.parametrize("channels", [1, 3])

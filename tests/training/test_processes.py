@@ -114,6 +114,18 @@ def test_torchrun_starts_them_and_ends_with_the_first_that_is_lost(
     assert equal(folder / "two", run)
 
 
+def test_two_processes_go_back_and_stop_together(options: tuple[str, ...], tmp_path: Path) -> None:
+    # after one step the learning rate is so high that the weights break
+    breaking = ("--learning-rate", "1e-4..1e30", "--schedule", "150", "--warmup", "0", "--snapshot", "8")
+    trainings = both(tmp_path / "run", *options, *breaking, "--on-collapse", "restore")
+    outputs = [training.wait() for training in trainings]
+    assert [training.process.exitcode for training in trainings] == [1, 1]
+    assert "".join(outputs).count("back to the best state") == 3  # the first process speaks for both
+    lines = {output.splitlines()[-1] for output in outputs}
+    assert len(lines) == 1
+    assert "stopped at 40 images: the losses are no finite numbers" in lines.pop()
+
+
 def test_a_batch_that_cannot_be_shared_is_refused(options: tuple[str, ...], tmp_path: Path) -> None:
     for training in both(tmp_path / "run", *options, "--microbatch", "8"):
         refusal = "2 processes cannot share batches of 8 images in microbatches of 8"

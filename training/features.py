@@ -1,0 +1,35 @@
+"""The features in which a run measures what it draws: those of a classifier that learned its own images."""
+
+from pathlib import Path
+
+from training import checkpoint
+from training.classifier import Classifier, fit, fit_turns
+from training.held_out import Part
+
+CLASSIFIER_FILE = "classifier.pt"
+TURNS = 4
+# images shown to the classifier: each of them so often, within bounds
+EPOCHS, FEWEST, MOST = 10, 3_000, 30_000
+
+
+def fitted(folder: Path, learned: Part, classes: int, seed: int) -> Classifier:
+    """The classifier of the run in `folder`, fitted when the run begins and kept there.
+
+    It learns the classes, or, where there are none to tell apart, quarter turns. Raises CheckpointError when
+    the one that is kept cannot be read.
+    """
+    path = folder / CLASSIFIER_FILE
+    if checkpoint.exists(path):
+        _, resolution, _, channels = learned.images.shape
+        classifier = Classifier(resolution, channels, classes if classes > 1 else TURNS)
+        checkpoint.load(path, {"classifier": classifier})
+        return classifier
+    presentations = min(MOST, max(FEWEST, EPOCHS * len(learned.images)))
+    if classes > 1:
+        classifier = fit(
+            learned.images, learned.labels, classes, presentations=presentations, seed=seed, title="features"
+        )
+    else:
+        classifier = fit_turns(learned.images, presentations=presentations, seed=seed, title="features")
+    checkpoint.save(path, {"classifier": classifier})
+    return classifier

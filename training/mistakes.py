@@ -1,0 +1,56 @@
+"""How a command ends when something is wrong that its user can mend: with one line, and no traceback."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import typer
+from pydantic import ValidationError
+
+from models.contract import ContractError
+from models.shelf import ShelfError
+from training.checkpoint import CheckpointError
+from training.export import ParityError
+from training.loop import Collapsed
+from training.processes import ProcessLost
+from training.run import RunError
+from training.subject import EvaluationError
+from training.tables import DataError
+
+
+@contextmanager
+def in_a_line() -> Iterator[None]:
+    """Turn what Ganserve raises on purpose into a message and the exit code 1."""
+    try:
+        yield
+    except ValidationError as error:
+        problem = error.errors()[0]
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["loc"]:
+            option = "-".join(str(problem["loc"][0]).split("_"))
+            message = f"--{option}: {message}, got {problem['input']!r}"
+        _fail(message)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(
+            error
+        ):
+            raise
+        _fail("out of memory; lower --microbatch (or --batch), --preset or --resolution")
+    except (
+        CheckpointError,
+        Collapsed,
+        ContractError,
+        DataError,
+        EvaluationError,
+        ParityError,
+        ProcessLost,
+        RunError,
+        ShelfError,
+        OSError,
+    ) as error:
+        _fail(error)
+
+
+def _fail(message: object) -> None:
+    typer.echo(f"ganserve: {message}", err=True)
+    raise typer.Exit(1)

@@ -1,0 +1,121 @@
+"""When a run has had enough, and when it has collapsed: a policy over what was measured."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal
+
+# better by less than this share of the distance, all together, is no reason to go on
+WORTH = 0.01
+# how far from one half the accuracy may be, or how far it may have moved, while the game is at rest
+REST = 0.05
+# so many times the patience for a game that does not come to rest
+RESTLESS = 2
+# so many measurements in a row are no accident
+ROW = 3
+# distances so many times the least are a collapse
+FAR = 3.0
+# variety of a class, generated over real: what it falls to in a collapse, and what it must have had before
+COLLAPSED, VARIED = 0.15, 0.3
+# recall under which a generator has found nothing of the real images
+NOTHING = 0.01
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Of generated images against as many held-out ones, after `images_seen` images.
+
+    distance: Frechet, in the features of a classifier; recall: the share of real images that look like
+    generated ones; variety: spread of features within a class, generated over real, over all classes;
+    least_variety: that of the class where it is least; accuracy: the discriminator's, balanced, on real and
+    generated images; accuracy_on_seen: the same with real images that it has learned from.
+    """
+
+    images_seen: int
+    distance: float
+    recall: float
+    variety: float
+    least_variety: float
+    least_class: str | None
+    accuracy: float
+    accuracy_on_seen: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Why a run should not go on as it does."""
+
+    kind: Literal["enough", "collapse"]
+    reason: str
+
+
+def best(measured: Sequence[Measurement]) -> Measurement:
+    """The first with the least distance."""
+    return min(measured, key=lambda one: one.distance)
+
+
+def judge(measured: Sequence[Measurement], patience: int) -> Verdict | None:
+    """What all measurements of a run, in order, say about it; None when it should go on.
+
+    patience: images without a better distance; 0 has no end.
+    """
+    if not measured:
+        return None
+    return _collapse(measured) or (_enough(measured, patience) if patience else None)
+
+
+def at_rest(accuracies: Sequence[float]) -> bool:
+    """Whether a game is at an equilibrium, by the discriminator's accuracies over the patience, in order.
+
+    It is where they are one half (Goodfellow et al. 2014, arXiv 1406.2661, theorem 1), or no longer move: a
+    game of networks may have no Nash equilibrium (Farnia & Ozdaglar 2020, arXiv 2002.09124), and come to
+    rest at other points (Berard et al. 2020, arXiv 1906.04848).
+    """
+    half = len(accuracies) // 2
+    before, after = fmean(accuracies[:half] or accuracies), fmean(accuracies[half:])
+    return abs(after - 0.5) <= REST or abs(after - before) <= REST
+
+
+def _collapse(measured: Sequence[Measurement]) -> Verdict | None:
+    """What was good and is bad now; the noise that a run begins with never was good."""
+    now, row = measured[-1], measured[-ROW:]
+    if len(row) < ROW:
+        return None
+    least = best(measured).distance
+    if all(one.distance > FAR * least for one in row):
+        return Verdict("collapse", f"the distance rose to {now.distance:.3g}, where {least:.3g} was the best")
+    varied = any(one.least_variety > VARIED for one in measured)
+    if varied and all(one.least_variety < COLLAPSED for one in row):
+        whose = f" within {now.least_class}" if now.least_class else ""
+        return Verdict(
+            "collapse", f"the variety{whose} fell to {now.least_variety:.0%} of that of real images"
+        )
+    return None
+
+
+def _enough(measured: Sequence[Measurement], patience: int) -> Verdict | None:
+    now = measured[-1].images_seen
+    waited = now - _last_worth(measured).images_seen
+    accuracies = [one.accuracy for one in measured if one.images_seen >= now - patience]
+    rests = at_rest(accuracies)
+    if waited < patience * (1 if rests else RESTLESS):
+        return None
+    since = f"no better distance for {waited:,} images"
+    least = best(measured)
+    if least.recall < NOTHING or least.least_variety < COLLAPSED:
+        return Verdict(
+            "collapse",
+            f"{since}, and the best has a recall of {least.recall:.0%} and, in one class, a variety of "
+            f"{least.least_variety:.0%} of that of real images",
+        )
+    level = f"the discriminator's accuracy {'rests' if rests else 'still moves'}, at {accuracies[-1]:.0%}"
+    return Verdict("enough", f"{since}, and {level}")
+
+
+def _last_worth(measured: Sequence[Measurement]) -> Measurement:
+    """The last that was better than those before it by more than a trifle."""
+    last = measured[0]
+    for one in measured:
+        if one.distance < (1 - WORTH) * last.distance:
+            last = one
+    return last
