@@ -69,8 +69,8 @@ def test_what_was_measured_is_told_in_a_line_and_logged(
     told = capsys.readouterr().err
     for line in (
         (
-            "10,000 images: distance 1.23 (the best), recall 50%, variety 80%, sandal 61%, accuracy 70% (76% on "
-            "images that it has seen)"
+            "10,000 images: distance 1.23 (the best), recall 50%, variety 80%, sandal 61%, accuracy 70% (76% "
+            "on images that it has seen)"
         ),
         "20,000 images: distance 2 (best 1.23 at 10,000), recall 50%, variety 80%, accuracy 70%",
         "20,000 images: it broke; back to the best state, of 10,000 images, at 0.5 times the learning rate",
