@@ -58,7 +58,7 @@ def draw(log: Path, path: Path) -> None:
     _plot(accuracy, entries, "accuracy", BLUE, "held-out images")
     _plot(accuracy, entries, "accuracy_on_seen", ORANGE, "images that it learns from", **DOTTED)
     accuracy.text(0.995, 0.51, "chance", transform=accuracy.get_yaxis_transform(), ha="right", color=GREY)
-    accuracy.set_ylim(0.4, 1.02)
+    accuracy.set_ylim(top=1.02)
 
     for axes in (variety, accuracy):
         axes.yaxis.set_major_formatter(PercentFormatter(1))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from models.contract import MINIMUM_OPSET, Contract, ImageShape, Latent, Training, attach
 from models.shelf import Generator as ShelvedGenerator
 from models.shelf import Shelf
+from training import checkpoint
 from training.card import TrainingFacts, write_version
 from training.exported import ExportedGenerator
 from training.game import SAMPLE_COLUMNS, Game
@@ -68,7 +69,7 @@ def export_run(folder: Path, name: str, license_: str, shelf: Shelf) -> Export:
     """
     record = read(folder)
     game = Game(record, torch.device("cpu"))
-    game.load(folder, BEST_FILE if (folder / BEST_FILE).exists() else CHECKPOINT_FILE)
+    game.load(folder, BEST_FILE if checkpoint.exists(folder / BEST_FILE) else CHECKPOINT_FILE)
     contract = contract_of(record, game, name, license_)
     model = to_onnx(game.average, contract)
     parities = [compare(game.average, model, contract, batch) for batch in PARITY_BATCHES]

@@ -90,9 +90,9 @@ class Monitor:
         samples = self._folder / SAMPLES_FOLDER
         samples.mkdir(exist_ok=True)
         write_picture(samples / f"{images_seen:09d}.png", grid)
-        curves.draw(self._log, self._folder / CURVES)
         self._board.add_image("samples", grid, images_seen, dataformats="HWC")
         self._board.flush()
+        curves.draw(self._log, self._folder / CURVES)
 
     def _append(self, entry: dict[str, Any]) -> None:
         with naming(self._log), self._log.open("a", encoding="utf-8") as file:

@@ -84,10 +84,11 @@ class Session:
         measured.append(measurement)
         self._log(means | asdict(measurement))
         if self._monitor:
-            if best(measured) is measurement:
-                self._game.save(self._folder, BEST_FILE)
             self._monitor.tell(measurement, best(measured))
             self._monitor.show(measurement.images_seen, sample_grid(self._game.samples(), SAMPLE_COLUMNS))
+            # before the checkpoint that knows of it: a kill between them only has it written again
+            if best(measured) is measurement:
+                self._game.save(self._folder, BEST_FILE)
         verdict = self._weigh(self._judgement())
         self._save()
         return verdict

@@ -97,7 +97,7 @@ def test_every_game_resumes_bit_for_bit(
 ) -> None:
     game = (*new, "--architecture", architecture, "--loss", loss, *GAMES[loss])
     Training(tmp_path / "unbroken", *game).finish()
-    broken = Training(tmp_path / "broken", *game, dies_at=24)
+    broken = Training(tmp_path / "broken", *game, dies_at=36)
     broken.wait()
     assert broken.process.exitcode == -9
     assert (tmp_path / "broken" / "checkpoint.pt").exists()
@@ -139,7 +139,7 @@ ROOM: dict[str, Callable[[Path], int]] = {
     "log.jsonl": room_for_the_log,
     "samples/000000016.png": lambda run: room_for_a_sample(run) - 1_000,
     "tensorboard": lambda run: room_for_a_sample(run) + 500,
-    "checkpoint.pt": lambda _: 200_000,
+    "best.pt": lambda _: 200_000,
 }
 
 
