@@ -31,8 +31,8 @@ def test_errors_are_told_from_refusals_that_say_when_to_come_back() -> None:
     ):
         outcome = load.outcome()
     # in turn, over a second
-    assert outcome.good == pytest.approx(outcome.refused, rel=0.1, abs=2)
-    assert outcome.errors == pytest.approx(2 * outcome.good, rel=0.1, abs=4)
+    assert outcome.good == pytest.approx(outcome.refused, rel=0.3, abs=2)
+    assert outcome.errors == pytest.approx(2 * outcome.good, rel=0.3, abs=4)
 
 
 def test_all_errors_count_where_answers_are_not_read() -> None:
