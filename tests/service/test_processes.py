@@ -94,6 +94,7 @@ def test_one_that_cannot_be_replaced_ends_the_server(tmp_path: Path) -> None:
     process, url = start(shelf.root, tmp_path / "log", tmp_path, processes=2)
     with httpx.Client(base_url=url) as client:
         until(lambda: is_ready(client))
+        until(lambda: metric(client, "ganserve_processes") == 2)
     generator.path.write_bytes(b"")
     psutil.Process(process.pid).children()[0].kill()
     assert process.wait(PATIENCE) == 1
