@@ -7,6 +7,7 @@ Generators have the device in turn: the one that had it longest ago is next. Nob
 left or whose time is up.
 """
 
+from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass
 from math import ceil
@@ -52,7 +53,7 @@ class Queue(Generic[R]):
         # The generator that had the device longest ago is first.
         self._waiting: dict[str, dict[R, _Waiting]] = {}
         self._generators: dict[R, str] = {}
-        self._rows = 0
+        self._rows: Counter[str] = Counter()
 
     def __len__(self) -> int:
         """How many requests wait."""
@@ -64,30 +65,31 @@ class Queue(Generic[R]):
             self._waiting = {generator: {}, **self._waiting}
         self._waiting[generator][request] = _Waiting(rows, rows, deadline)
         self._generators[request] = generator
-        self._rows += rows
+        self._rows[generator] += rows
 
     def leave(self, request: R) -> None:
         """Take out the rows of a request that wait, if there are any."""
         if (generator := self._generators.pop(request, None)) is not None:
-            self._rows -= self._waiting[generator].pop(request).left
+            self._rows[generator] -= self._waiting[generator].pop(request).left
 
     def cut(self, now: float, idle: int = 1) -> Batch[R] | None:
         """The batch to compute at the time `now`, which leaves the queue; None when nobody waits.
 
         It leaves the others of the `idle` workers their share of the rows, where there are enough to share.
         """
-        most = min(self._max_batch, max(WORTH_SHARING, ceil(self._rows / idle)))
-        for generator, waiting in self._waiting.items():
-            if cuts := self._cut(waiting, now, most):
+        most = min(self._max_batch, max(WORTH_SHARING, ceil(self._rows.total() / idle)))
+        for generator in self._waiting:
+            if cuts := self._cut(generator, now, most):
                 self._waiting[generator] = self._waiting.pop(generator)
                 return Batch(generator, cuts)
         return None
 
     def rows(self, generator: str) -> int:
         """How many rows wait for a generator."""
-        return sum(request.left for request in self._waiting.get(generator, {}).values())
+        return self._rows[generator]
 
-    def _cut(self, waiting: dict[R, _Waiting], now: float, most_rows: int) -> tuple[Cut[R], ...]:
+    def _cut(self, generator: str, now: float, most_rows: int) -> tuple[Cut[R], ...]:
+        waiting = self._waiting[generator]
         taken: dict[R, int] = {}
         late = []
         room = most_rows
@@ -106,13 +108,14 @@ class Queue(Generic[R]):
                     room -= more
         for request in set(late):
             self.leave(request)
-        return tuple(self._take(waiting, request, rows) for request, rows in taken.items())
+        return tuple(self._take(generator, request, rows) for request, rows in taken.items())
 
-    def _take(self, waiting: dict[R, _Waiting], request: R, rows: int) -> Cut[R]:
+    def _take(self, generator: str, request: R, rows: int) -> Cut[R]:
+        waiting = self._waiting[generator]
         its = waiting[request]
         start = its.rows - its.left
         its.left -= rows
-        self._rows -= rows
+        self._rows[generator] -= rows
         if not its.left:
             self.leave(request)
         elif its.rows > self._max_batch:

@@ -72,11 +72,6 @@ class Dispatcher:
         """Whether the device has failed: then nothing is computed any more."""
         return self._lost is not None
 
-    @property
-    def remembered(self) -> int:
-        """How many requests are known, in whatever state."""
-        return len(self._requests) + self._workers.jobs()
-
     async def start(self) -> None:
         """Warm the engines up.
 

@@ -88,7 +88,9 @@ class Workers(Generic[J]):
         self._wake: SimpleQueue[None] = SimpleQueue()
         # Held for the queue and the idle, which the jobs' own thread leaves alone while it serves.
         self._policy = threading.Lock()
+        self._max_batch = max_batch
         self._queue: Queue[J] = Queue(max_batch)
+        self._shown: dict[str, int] = {}
         self._idle = threads
         self._closing = False
         self._warm: Future[None] = Future()
@@ -122,11 +124,6 @@ class Workers(Generic[J]):
     def busy(self) -> bool:
         """Whether jobs wait, or may."""
         return bool(self._queue or self._news)
-
-    def jobs(self) -> int:
-        """How many jobs wait."""
-        with self._policy:
-            return len(self._queue)
 
     def close(self) -> None:
         """Wait for the batches that are being computed, and compute no others."""
@@ -177,8 +174,7 @@ class Workers(Generic[J]):
                 else:
                     self._queue.leave(job)
             batch = self._queue.cut(now, self._idle)
-            for generator in self._engines:
-                metrics.of(metrics.QUEUE_ROWS, generator).set(self._queue.rows(generator))
+            self._show_queue()
             if batch is None:
                 return None, False, False
             left = bool(self._queue)
@@ -192,6 +188,9 @@ class Workers(Generic[J]):
             return self._engines[batch.generator].run(rows, alone=alone)
         except DeviceLost as lost:
             self._stop()
+            with self._policy:
+                self._queue = Queue(self._max_batch)
+                self._show_queue()
             return lost
         except Exception:
             logger.exception("%s failed on a batch of %d rows", batch.generator, len(rows))
@@ -199,3 +198,9 @@ class Workers(Generic[J]):
                 for cut in batch.cuts:
                     self._queue.leave(cut.request)
             return BatchFailed()
+
+    def _show_queue(self) -> None:
+        for generator in self._engines:
+            if (rows := self._queue.rows(generator)) != self._shown.get(generator):
+                metrics.of(metrics.QUEUE_ROWS, generator).set(rows)
+                self._shown[generator] = rows

@@ -1,0 +1,82 @@
+"""A dispatcher on a real event loop, with an engine that computes when the test lets it."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from service.dispatch import Dispatcher, Made
+from service.errors import DeviceLost
+from service.rows import Images, Rows
+
+
+@dataclass
+class Gated:
+    """An engine whose image is the latent's only number; each batch waits for `gate`."""
+
+    gate: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    batches: list[list[int]] = field(default_factory=list)
+    alone: list[bool] = field(default_factory=list)
+    threads: set[int] = field(default_factory=set)
+    warm_in: list[int] = field(default_factory=list)
+
+    def warm_up(self) -> None:
+        self.warm_in.append(threading.get_ident())
+
+    def run(self, rows: Rows, *, alone: bool) -> Images:
+        numbers = rows.latents[:, 0].astype(np.uint8)
+        self.batches.append(numbers.tolist())
+        self.alone.append(alone)
+        self.threads.add(threading.get_ident())
+        assert self.gate.acquire(timeout=10)
+        if 13 in numbers:
+            raise RuntimeError("unlucky")
+        if 99 in numbers:
+            raise DeviceLost("the test's device has failed: out of numbers")
+        return numbers.reshape(-1, 1, 1, 1)
+
+    def open(self, batches: int = 1000) -> None:
+        self.gate.release(batches)
+
+
+def rows(*numbers: int) -> Rows:
+    return Rows(np.array(numbers, np.float32).reshape(-1, 1))
+
+
+def numbers(made: Made[Images]) -> list[int]:
+    return [int(number) for number in made.result[:, 0, 0, 0]]
+
+
+async def images(dispatcher: Dispatcher, generator: str, rows: Rows, deadline: float) -> Made[Images]:
+    return await dispatcher.make(generator, rows, deadline, lambda images: images, quick=True)
+
+
+def in_a_minute() -> float:
+    return time.monotonic() + 60
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 - the engine's thread knows no event of this loop
+            await asyncio.sleep(0)
+
+
+def run(
+    test: Callable[[Gated, Dispatcher], Awaitable[None]], *, max_batch: int = 4, workers: int = 1
+) -> None:
+    async def main() -> None:
+        engine = Gated()
+        pool = ThreadPoolExecutor(2, thread_name_prefix="pool")
+        dispatcher = Dispatcher({"a": engine, "b": engine}, pool, max_batch=max_batch, workers=workers)
+        await dispatcher.start()
+        try:
+            await test(engine, dispatcher)
+        finally:
+            engine.open()
+            dispatcher.close()
+
+    asyncio.run(main())
