@@ -22,9 +22,9 @@ class Deaf(nn.Module):
 
 def test_every_linear_map_has_the_norm_1() -> None:
     network = nn.Sequential(nn.Linear(5, 7), nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 1, bias=False))
-    for layer in network:
+    for weight in network.parameters():
         # the power iteration converges as fast as the largest singular value stands out
-        nn.init.normal_(layer.weight, mean=1, std=0.1)
+        nn.init.normal_(weight, mean=1, std=0.1)
     bias = network[0].bias
     normalize_spectrum(network)
     for _ in range(200):
