@@ -137,22 +137,22 @@ def describe(generators: Iterable[Generator], device: str) -> None:
     PROCESSES.set(1)
 
 
-def forget_the_dead() -> None:
+def registry() -> CollectorRegistry:
+    """What to tell: of all processes that share their values, or of this one."""
+    if shared.folder() is None:
+        return REGISTRY
+    _forget_the_dead()
+    of_all = CollectorRegistry()
+    MultiProcessCollector(of_all)  # type: ignore[no-untyped-call]
+    return of_all
+
+
+def _forget_the_dead() -> None:
     """Count no gauge of a process that has ended."""
     place = shared.folder()
     for file in place.glob("gauge_live*_*.db") if place else ():
         if not _lives(int(file.stem.rpartition("_")[2])):
             file.unlink(missing_ok=True)
-
-
-def registry() -> CollectorRegistry:
-    """What to tell: of all processes that share their values, or of this one."""
-    if shared.folder() is None:
-        return REGISTRY
-    forget_the_dead()
-    of_all = CollectorRegistry()
-    MultiProcessCollector(of_all)  # type: ignore[no-untyped-call]
-    return of_all
 
 
 def _lives(pid: int) -> bool:

@@ -33,12 +33,14 @@ logging.getLogger("uvicorn.access").propagate = False
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 usage_stats.do_not_track.cache_clear()
 
+SUPERVISED = bentoml.server_context.worker_index is not None
+
 try:
     settings = read_settings()
     catalogue = catalogue_of(settings.models)
 except SystemExit:
     # In the place of one that died, when the shelf has changed since.
-    if bentoml.server_context.worker_index is not None:
+    if SUPERVISED:
         fail(supervised=True)
     raise
 
@@ -145,13 +147,12 @@ class Ganserve:
     async def _load(self) -> None:
         try:
             await self.generation.load()
-        except EngineError as error:
+        except Exception as error:
             if shared.first_to_fail():
-                logger.critical("ganserve: %s", error)
-            fail(supervised=bentoml.server_context.worker_index is not None)
-        except Exception:
-            logger.critical("ganserve: the generators cannot be loaded", exc_info=True)
-            fail(supervised=bentoml.server_context.worker_index is not None)
+                known = isinstance(error, EngineError)
+                why = str(error) if known else "the generators cannot be loaded"
+                logger.critical("ganserve: %s", why, exc_info=not known)
+            fail(supervised=SUPERVISED)
         else:
             references = ", ".join(generator.reference for generator in catalogue.generators)
             logger.info("Ready: %s", references)
