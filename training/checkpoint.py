@@ -45,7 +45,11 @@ def save(path: Path, parts: dict[str, Stateful]) -> None:
     torch.save({name: part.state_dict() for name, part in parts.items()}, content)
     _seal(content)
     # a damaged one must not take the place of a good one
-    keep = None if _damage(path) else previous(path)
+    try:
+        _read(path)
+        keep = previous(path)
+    except _Damaged:
+        keep = None
     with replacing(path, keep) as aside:
         aside.write_bytes(content.getbuffer())
 
@@ -58,15 +62,20 @@ def load(path: Path, parts: dict[str, Stateful]) -> str | None:
     """
     if not exists(path):
         raise CheckpointError(f"there is no checkpoint at {path}; was the run started?")
-    source, damage = path, _damage(path)
-    if damage:
+    source, news = path, None
+    try:
+        content = _read(path)
+    except _Damaged as damage:
         source = previous(path)
-        if older := _damage(source):
+        try:
+            content = _read(source)
+        except _Damaged as older:
             raise CheckpointError(
                 f"the checkpoint {path} {damage}, and {source.name} {older}; restore one of them from a "
                 "backup, or remove them to begin the run again"
-            )
-    states = torch.load(source, map_location="cpu", weights_only=True)
+            ) from None
+        news = f"the checkpoint {path} {damage}; went back to {source.name}"
+    states = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     for name, part in parts.items():
         if name not in states:
             raise CheckpointError(f"the checkpoint {source} holds no {name}")
@@ -74,7 +83,7 @@ def load(path: Path, parts: dict[str, Stateful]) -> str | None:
             part.load_state_dict(states[name])
         except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(f"the {name} of the checkpoint {source} does not fit: {error}") from None
-    return f"the checkpoint {path} {damage}; went back to {source.name}" if damage else None
+    return news
 
 
 def _seal(content: io.BytesIO) -> None:
@@ -84,14 +93,19 @@ def _seal(content: io.BytesIO) -> None:
     content.write(hashlib.sha256(content.getbuffer()).digest())
 
 
-def _damage(path: Path) -> str | None:
-    """What is wrong with a checkpoint, if anything: torch itself reads flipped bytes without a word."""
+class _Damaged(Exception):
+    """What is wrong with a checkpoint."""
+
+
+def _read(path: Path) -> bytes:
+    """All bytes of a checkpoint; torch itself reads flipped ones without a word. Raises _Damaged."""
     try:
-        content = memoryview(path.read_bytes())
+        content = path.read_bytes()
     except FileNotFoundError:
-        return "is gone"
+        raise _Damaged("is gone") from None
     except OSError as error:
-        return f"cannot be read ({error.strerror})"
-    if hashlib.sha256(content[:-DIGEST_SIZE]).digest() != content[-DIGEST_SIZE:]:
-        return "is damaged (it does not match its digest)"
-    return None
+        raise _Damaged(f"cannot be read ({error.strerror})") from None
+    sealed, digest = memoryview(content)[:-DIGEST_SIZE], content[-DIGEST_SIZE:]
+    if hashlib.sha256(sealed).digest() != digest:
+        raise _Damaged("is damaged (it does not match its digest)")
+    return content
