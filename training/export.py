@@ -20,9 +20,9 @@ from training.card import TrainingFacts, write_version
 from training.exported import ExportedGenerator
 from training.game import SAMPLE_COLUMNS, Game
 from training.graph import lighten
-from training.monitor import sample_grid, write_picture
 from training.networks import Generator, to_pixels
 from training.run import BEST_FILE, CHECKPOINT_FILE, RunRecord, read
+from training.sample_grid import sample_grid, write_picture
 from training.stopping import Measurement, best
 
 PARITY_BATCHES = (1, 7, 64)

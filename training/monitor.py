@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
@@ -17,6 +16,7 @@ from training import curves
 from training.files import naming, remove_leftovers, replacing
 from training.progress import BAR
 from training.run import SAMPLES_FOLDER
+from training.sample_grid import write_picture
 from training.stopping import Measurement
 
 LOG = "log.jsonl"
@@ -100,20 +100,6 @@ class Monitor:
 
     def _say(self, line: str) -> None:
         self._bar.write(line, file=sys.stderr)
-
-
-def sample_grid(images: NDArray[np.uint8], columns: int) -> NDArray[np.uint8]:
-    """Images [n, H, W, C], row after row, as one picture [rows * H, columns * W, C]."""
-    rows = len(images) // columns
-    _, height, width, channels = images.shape
-    cells = images[: rows * columns].reshape(rows, columns, height, width, channels)
-    return cells.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
-
-
-def write_picture(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """A PNG of pixels [height, width, 1 or 3], aside first, then renamed."""
-    with replacing(path) as aside:
-        Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(aside, format="PNG")
 
 
 def _forget_after(log: Path, images_seen: int) -> None:

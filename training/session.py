@@ -13,9 +13,10 @@ from training.data import ImageData
 from training.features import fitted
 from training.game import SAMPLE_COLUMNS, Game
 from training.held_out import split
-from training.monitor import Monitor, sample_grid
+from training.monitor import Monitor
 from training.quality import Quality
 from training.run import BEST_FILE, RunRecord
+from training.sample_grid import sample_grid
 from training.stopping import Measurement, Verdict, best, judge
 
 LOG_INTERVAL = 1_000
@@ -75,6 +76,8 @@ class Session:
             return None
         if broken := self._broken(self._means()):
             return broken
+        if self._monitor:
+            self._game.settle(self._learned)
         self._save()
         return None
 
@@ -138,5 +141,4 @@ class Session:
     def _save(self) -> None:
         self._saved = self._game.progress.images_seen
         if self._monitor:
-            self._game.settle(self._learned)
             self._game.save(self._folder)

@@ -2,12 +2,10 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from training.monitor import LOG, Monitor, sample_grid, write_picture
+from training.monitor import LOG, Monitor
 from training.stopping import Measurement
 
 LOSSES = {"discriminator": 0.5, "generator": 0.75, "r1": 0.1, "r2": 0.2}
@@ -84,14 +82,3 @@ def test_what_was_measured_is_told_in_a_line_and_logged(
     board = EventAccumulator(str(tmp_path / "tensorboard"))
     board.Reload()
     assert [event.value for event in board.Scalars("distance")] == pytest.approx([1.2345, 2.0])
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_grid_holds_each_image_in_its_place(tmp_path: Path, channels: int) -> None:
-    images = np.arange(6, dtype=np.uint8)[:, None, None, None].repeat(4, 1).repeat(5, 2).repeat(channels, 3)
-    write_picture(tmp_path / "grid.png", sample_grid(images, columns=3))
-    with Image.open(tmp_path / "grid.png") as picture:
-        assert picture.size == (15, 8)
-        assert picture.mode == ("L" if channels == 1 else "RGB")
-        centres = np.asarray(picture).reshape(8, 15, channels)[2::4, 2::5, 0]
-    assert centres.tolist() == [[0, 1, 2], [3, 4, 5]]
