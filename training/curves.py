@@ -16,9 +16,9 @@ from matplotlib.ticker import (
 )
 
 from training.files import replacing
+from training.palette import BLUE, GREEN, VERMILLION
 
-# of Okabe & Ito, which the colour-blind can tell apart
-BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#009e73", "#999999"
+GREY = "#999999"
 DOTTED = {"linestyle": ":", "marker": ""}
 
 
@@ -35,7 +35,7 @@ def draw(log: Path, path: Path) -> None:
 
     losses.set_title("Losses", loc="left", y=1, fontsize="medium")
     _plot(losses, entries, "discriminator", BLUE, "discriminator", marker="")
-    _plot(losses, entries, "generator", ORANGE, "generator", marker="")
+    _plot(losses, entries, "generator", VERMILLION, "generator", marker="")
 
     distance.set_title(
         "Fréchet distance to held-out images, in a classifier's features", loc="left", y=1, fontsize="medium"
@@ -56,7 +56,7 @@ def draw(log: Path, path: Path) -> None:
     )
     accuracy.axhline(0.5, color=GREY, linewidth=0.8)
     _plot(accuracy, entries, "accuracy", BLUE, "held-out images")
-    _plot(accuracy, entries, "accuracy_on_seen", ORANGE, "images that it learns from", **DOTTED)
+    _plot(accuracy, entries, "accuracy_on_seen", VERMILLION, "images that it learns from", **DOTTED)
     accuracy.text(0.995, 0.51, "chance", transform=accuracy.get_yaxis_transform(), ha="right", color=GREY)
     accuracy.set_ylim(top=1.02)
 
@@ -97,7 +97,7 @@ def _mark_best(axes: Axes, measured: list[dict[str, Any]]) -> None:
         return
     best = min(measured, key=lambda entry: entry["distance"])
     seen, least = best["images_seen"], best["distance"]
-    axes.plot(seen, least, "o", color=ORANGE, markersize=7, label=f"best: {least:.3g} at {seen:,} images")
+    axes.plot(seen, least, "o", color=VERMILLION, markersize=7, label=f"best: {least:.3g} at {seen:,} images")
     if max(entry["distance"] for entry in measured) > 4 * least > 0:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -1,4 +1,4 @@
-"""The pictures of an evaluation. Colours are Okabe and Ito's, which everybody can tell apart."""
+"""The pictures of an evaluation."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from training.memorisation import Closeness, Memorisation
 from training.mixing import Mixture, alone
+from training.palette import BLUE, GREEN, ORANGE, PURPLE
 from training.scores import Scores
 
-COLOURS = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
+COLOURS = BLUE, ORANGE, GREEN, PURPLE
 MARKERS = "o", "s", "^", "D"
 CLASSES = 40  # that fit into a picture
 
