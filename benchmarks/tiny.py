@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.losses import Objective, discriminator_loss, generator_loss
+from benchmarks.plain_loop import plain_step
+from training.losses import Objective
 from training.r3gan import PRESETS, Discriminator, Generator
 
 RESOLUTION, CHANNELS, CLASSES, BATCH, LATENT = 32, 1, 10, 32, 64
@@ -70,29 +71,18 @@ class PlainDiscriminator(nn.Module):
 
 def game(generator: nn.Module, discriminator: nn.Module) -> Callable[[], None]:
     """One step of the game, on random images."""
-    optimizers = [
-        torch.optim.Adam(network.parameters(), 5e-4, betas=(0.0, 0.99))
-        for network in (discriminator, generator)
-    ]
     real = torch.rand(BATCH, CHANNELS, RESOLUTION, RESOLUTION) * 2 - 1
     label = F.one_hot(torch.arange(BATCH) % CLASSES, CLASSES).float()
-
-    def step() -> None:
-        with torch.no_grad():
-            generated = generator(torch.randn(BATCH, LATENT), label)
-        mix = torch.rand(BATCH)
-        losses = [lambda: discriminator_loss(OBJECTIVE, discriminator, real, generated, label, mix).total]
-        losses.append(
-            lambda: generator_loss(
-                OBJECTIVE, discriminator, real, generator(torch.randn(BATCH, LATENT), label), label
-            )
-        )
-        for optimizer, loss in zip(optimizers, losses, strict=True):
-            optimizer.zero_grad()
-            loss().backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-
-    return step
+    return plain_step(
+        generator,
+        discriminator,
+        OBJECTIVE,
+        real,
+        label,
+        latent_dim=LATENT,
+        learning_rate=5e-4,
+        betas=(0.0, 0.99),
+    )
 
 
 def main() -> None:

@@ -3,10 +3,10 @@
     python -m benchmarks.training [--device cuda] [--resolution 32 ...] [--write]
 
 For each architecture, preset and resolution, at the architecture's own loss and batch, in colour, with ten
-classes. The plain loop holds the networks, the losses and two Adams: its images lie ready in memory, and it
-has neither moving average nor augmentation, log or checkpoint. Both take steps in turns; each pair gives a
-ratio, and the table has medians. On a CPU one thread computes, and its processor time counts, so that other
-work on the machine does not; on a GPU it is the time until the GPU is done.
+classes. The plain loop is that of `plain_loop`: its images lie ready in memory, and it has neither moving
+average nor augmentation, log or checkpoint. Both take steps in turns; each pair gives a ratio, and the table
+has medians. On a CPU one thread computes, and its processor time counts, so that other work on the machine
+does not; on a GPU it is the time until the GPU is done.
 """
 
 import argparse
@@ -29,12 +29,14 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
+from benchmarks.plain_loop import plain_step
 from training.batches import draw
 from training.cli import app
 from training.data import ImageData
 from training.game import Game
+from training.hardware import hardware
 from training.hyperparameters import DEFAULTS, Hyperparameters
-from training.losses import Objective, discriminator_loss, generator_loss
+from training.losses import Objective
 from training.networks import PRESETS, RESOLUTIONS, build, to_signed
 from training.run import SNAPSHOT, RunRecord
 
@@ -71,38 +73,19 @@ class Measured:
 
 
 def plain_loop(settings: Hyperparameters, data: ImageData, device: torch.device) -> Step:
-    """One step of both networks, as a tutorial would have it."""
-    pair = build(
+    generator, discriminator = build(
         settings.architecture, settings.preset, settings.resolution, CHANNELS, CLASSES, settings.normalization
     )
-    generator, discriminator = (network.to(device) for network in pair)
-    optimizers = [
-        torch.optim.Adam(network.parameters(), settings.learning_rate.start, betas=settings.betas)
-        for network in (discriminator, generator)
-    ]
-    objective = Objective(settings.loss, settings.penalty, settings.gamma.start)
-    batch, latent_dim = settings.batch, pair[0].latent_dim
-    real = to_signed(torch.from_numpy(data.images[:batch]).to(device))
-    label = F.one_hot(torch.from_numpy(data.labels[:batch]), CLASSES).float().to(device)
-
-    def latents() -> torch.Tensor:
-        return torch.randn(batch, latent_dim, device=device)
-
-    def step() -> None:
-        with torch.no_grad():
-            generated = generator(latents(), label)
-        mix = torch.rand(batch, device=device)
-        optimizers[0].zero_grad()
-        loss = discriminator_loss(objective, discriminator, real, generated, label, mix).total
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizers[0].step()
-        optimizers[1].zero_grad()
-        discriminator.requires_grad_(requires_grad=False)
-        generator_loss(objective, discriminator, real, generator(latents(), label), label).backward()  # type: ignore[no-untyped-call]
-        discriminator.requires_grad_(requires_grad=True)
-        optimizers[1].step()
-
-    return step
+    return plain_step(
+        generator.to(device),
+        discriminator.to(device),
+        Objective(settings.loss, settings.penalty, settings.gamma.start),
+        to_signed(torch.from_numpy(data.images[: settings.batch]).to(device)),
+        F.one_hot(torch.from_numpy(data.labels[: settings.batch]), CLASSES).float().to(device),
+        latent_dim=generator.latent_dim,
+        learning_rate=settings.learning_rate.start,
+        betas=settings.betas,
+    )
 
 
 def data_alone(settings: Hyperparameters, data: ImageData, game: Game) -> Step:
@@ -232,14 +215,6 @@ def row(combination: Combination, result: Measured | float) -> str:
     )
 
 
-def hardware(device: torch.device) -> str:
-    if device.type == "cuda":
-        return f"{torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}"
-    info = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    model = next((line.split(":")[1].strip() for line in info if line.startswith("model name")), "CPU")
-    return f"one thread of {model}, {torch.backends.cpu.get_cpu_capability()}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--device", default="cpu")
@@ -249,8 +224,11 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
     chosen = parser.parse_args()
     device = torch.device(chosen.device)
-    unit = "processor second" if device.type == "cpu" else "second"
-    versions = f"torch {torch.__version__}, Python {platform.python_version()}"
+    on_cpu = device.type == "cpu"
+    unit = "processor second" if on_cpu else "second"
+    torch.set_num_threads(1)
+    kernels = torch.backends.cpu.get_cpu_capability() if on_cpu else f"CUDA {torch.version.cuda}"
+    versions = f"{kernels}, torch {torch.__version__}, Python {platform.python_version()}"
     columns = (
         "architecture",
         "preset",
@@ -263,7 +241,7 @@ def main() -> None:
     lines = [
         "# Training speed",
         "",
-        f"`python -m benchmarks.training --device {device}`: {hardware(device)}; {versions}.",
+        f"`python -m benchmarks.training --device {device}`: {hardware(device)}, {versions}.",
         "",
         f"| {' | '.join(columns)} | data | peak MB |",
         "|---|---|---|---|---|---|---|---|---|",
