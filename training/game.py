@@ -78,11 +78,9 @@ class Game:
                 self.classes,
                 settings.normalization,
             )
-        # in bfloat16, tensor cores read the channels of a pixel side by side
         self._half = settings.precision == "bfloat16"
-        self._layout = torch.channels_last if self._half else torch.contiguous_format
-        self.generator = _in_layout(generator.to(device), self._layout)
-        self.discriminator = _in_layout(discriminator.to(device), self._layout)
+        self.generator = _channels_last(generator.to(device))
+        self.discriminator = _channels_last(discriminator.to(device))
         self.average = copy.deepcopy(self.generator).requires_grad_(requires_grad=False).eval()
         self.generator_optimizer = torch.optim.Adam(self.generator.parameters(), betas=settings.betas)
         self.discriminator_optimizer = torch.optim.Adam(self.discriminator.parameters(), betas=settings.betas)
@@ -102,18 +100,18 @@ class Game:
 
     def load(self, folder: Path, name: str = CHECKPOINT_FILE) -> None:
         """Go on from that checkpoint, or say that it was the one before. Raises CheckpointError."""
-        news = checkpoint.load(folder / name, self._parts())
-        if news and processes.is_first():
-            print(f"ganserve: {news}, at {self.progress.images_seen:,} images seen", file=sys.stderr)
+        if news := checkpoint.load(folder / name, self._parts()):
+            _say(f"{news}, at {self.progress.images_seen:,} images seen")
 
     def return_to(self, folder: Path, name: str) -> None:
-        """Take the state of that checkpoint, but go on counting, at half the learning rate.
+        """Take the state of that checkpoint or the one before, but go on counting, at half the learning rate.
 
         Raises CheckpointError.
         """
         parts = self._parts()
         del parts["progress"]
-        checkpoint.load(folder / name, parts)
+        if news := checkpoint.load(folder / name, parts):
+            _say(news)
         self.progress.returns += 1
 
     def step(self, data: ImageData | Part) -> dict[str, Tensor]:
@@ -239,7 +237,7 @@ class Game:
 
     def _judge(self, images: Tensor, label: Tensor | None) -> Tensor:
         with full_precision_spectrum(self.discriminator), self._autocast():
-            logits: Tensor = self.discriminator(images.contiguous(memory_format=self._layout), label)
+            logits: Tensor = self.discriminator(images.contiguous(memory_format=torch.channels_last), label)
         return logits.float() if self._half else logits
 
     def _autocast(self) -> torch.autocast:
@@ -294,5 +292,11 @@ class Game:
             mean.lerp_(current, weight)
 
 
-def _in_layout(network: Network, layout: torch.memory_format) -> Network:
-    return network.to(memory_format=layout)  # type: ignore[no-any-return, call-overload]  # torch's stubs lag
+def _say(news: str) -> None:
+    if processes.is_first():
+        print(f"ganserve: {news}", file=sys.stderr)
+
+
+def _channels_last(network: Network) -> Network:
+    """The channels of a pixel side by side, as tensor cores and the CPU's convolutions read them fastest."""
+    return network.to(memory_format=torch.channels_last)  # type: ignore[no-any-return, call-overload]  # torch's stubs lag
