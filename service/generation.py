@@ -11,7 +11,7 @@ from math import ceil
 from typing import ParamSpec, TypeVar
 
 from models.shelf import Generator
-from service import metrics
+from service import metrics, shared
 from service.admission import REFUSALS_PER_SECOND, Admission, Full
 from service.archive import Buffer
 from service.catalogue import Catalogue
@@ -57,14 +57,17 @@ class Generation:
         self._admission = Admission(settings.queue_rows, REFUSALS_PER_SECOND / settings.processes)
         self._dispatcher: Dispatcher | None = None
         self._warm = asyncio.Event()
+        self._all_warm = False
         self.leaving = False
         metrics.READY.set(0)
 
     @property
     def ready(self) -> bool:
-        """Whether requests should be sent here."""
+        """Whether requests should be sent here: all processes that share the port have warmed up once."""
+        if not self._all_warm:
+            self._all_warm = self._warm.is_set() and shared.all_warmed_up(self._settings.processes)
         dispatcher = self._dispatcher
-        return self._warm.is_set() and not self.leaving and dispatcher is not None and not dispatcher.lost
+        return self._all_warm and not self.leaving and dispatcher is not None and not dispatcher.lost
 
     async def load(self) -> None:
         """Load every generator and warm it up.
@@ -77,8 +80,9 @@ class Generation:
             engines, self._pool, max_batch=self._settings.max_batch, workers=device.workers
         )
         await self._dispatcher.start()
+        shared.tell_that_warm()
         self._warm.set()
-        metrics.READY.set(self.ready)
+        metrics.READY.set(not self.leaving)
 
     def leave(self) -> None:
         """Be ready no more, but answer whoever comes."""

@@ -1,4 +1,4 @@
-"""The folder of processes that serve together: their metrics, and who failed first."""
+"""The folder of processes that serve together: their metrics, who is warm, and who failed first."""
 
 import atexit
 import os
@@ -25,6 +25,18 @@ def folder() -> Path | None:
     """The folder; None where a process serves alone."""
     name = os.environ.get(SHARED_FOLDER)
     return Path(name) if name else None
+
+
+def tell_that_warm() -> None:
+    """Let the others know that this process has warmed up. Raises OSError."""
+    if place := folder():
+        (place / f"warm-{os.getpid()}").touch()
+
+
+def all_warmed_up(processes: int) -> bool:
+    """Whether so many have; one that has died since, and is being replaced, counts."""
+    place = folder()
+    return place is None or len(list(place.glob("warm-*"))) >= processes
 
 
 def first_to_fail() -> bool:

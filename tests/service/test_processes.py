@@ -23,8 +23,7 @@ COUNT = 3
 def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     shelf = Shelf(tmp_path_factory.mktemp("several"))
     shelf.place(tiny_generator())
-    with running(shelf.root, processes=COUNT) as server, server.client() as client:
-        until(lambda: metric(client, "ganserve_ready") == 1 and metric(client, "ganserve_processes") == COUNT)
+    with running(shelf.root, processes=COUNT) as server:
         yield server
 
 
@@ -99,6 +98,28 @@ def test_one_that_cannot_be_replaced_ends_the_server(tmp_path: Path) -> None:
     psutil.Process(process.pid).children()[0].kill()
     assert process.wait(PATIENCE) == 1
     assert "model.onnx: its SHA-256 is " in (tmp_path / "log").read_text()
+
+
+def test_it_is_ready_when_all_are(tmp_path: Path) -> None:
+    shelf, log = Shelf(tmp_path / "shelf"), tmp_path / "log"
+    shelf.place(tiny_generator())
+    process, url = start(shelf.root, log, tmp_path, processes=2)
+    try:
+        until(lambda: len(psutil.Process(process.pid).children()) == 2)
+        late = psutil.Process(process.pid).children()[0]
+        late.suspend()  # while it imports
+        with httpx.Client(base_url=url) as client:
+            until(lambda: "Ready: tiny:1" in log.read_text())
+            assert client.post("/generate", json={}).status_code == 200
+            assert not is_ready(client)
+            late.resume()
+            until(lambda: is_ready(client))
+    finally:
+        for worker in psutil.Process(process.pid).children():
+            worker.resume()
+        process.terminate()
+        process.wait(PATIENCE)
+    assert log.read_text().count("Ready: tiny:1") == 2
 
 
 def test_sigterm_ends_all_and_leaves_no_file(shelf: Shelf) -> None:
