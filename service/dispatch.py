@@ -14,6 +14,7 @@ import numpy as np
 from service import metrics
 from service.errors import DeviceLost
 from service.rows import Images, Rows
+from service.shared_cores import SharedCores
 from service.workers import BatchFailed, Engine, Job, Work, Workers
 
 T = TypeVar("T")
@@ -50,22 +51,20 @@ class _Request(Job):
 class Dispatcher:
     """One device, the generators that share it, and the requests that wait for it.
 
-    `engines` by the name that `make` is called with, each to be run by `workers` threads at once, from
-    `start` on. While the device has other work, what is made of images is made in the `pool`. Lives on the
+    `engines` by the name that `make` is called with, each to be run on all `cores` at once, from `start` on.
+    While the device has other work, what is made of images is made in the `pool`. Lives on the
     event loop that it is made on.
     """
 
     def __init__(
-        self, engines: Mapping[str, Engine], pool: ThreadPoolExecutor, *, max_batch: int, workers: int = 1
+        self, engines: Mapping[str, Engine], pool: ThreadPoolExecutor, *, max_batch: int, cores: SharedCores
     ) -> None:
         self._pool = pool
         self._loop = asyncio.get_running_loop()
         self._requests: set[_Request] = set()
         self._announcing = False
         self._lost: str | None = None
-        self._workers: Workers[_Request] = Workers(
-            engines, self._hand_over, max_batch=max_batch, threads=workers
-        )
+        self._workers: Workers[_Request] = Workers(engines, self._hand_over, max_batch=max_batch, cores=cores)
 
     @property
     def lost(self) -> bool:

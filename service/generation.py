@@ -25,6 +25,7 @@ from service.resolve import Resolved, resolve
 from service.rows import Images
 from service.schemas import GenerateRequest, parse
 from service.settings import Settings
+from service.shared_cores import SharedCores
 from service.workers import BatchFailed
 
 P = ParamSpec("P")
@@ -50,9 +51,10 @@ class Answer:
 class Generation:
     """The generators of a catalogue, ready once `load` has warmed them up. Lives on one event loop."""
 
-    def __init__(self, catalogue: Catalogue, settings: Settings) -> None:
+    def __init__(self, catalogue: Catalogue, settings: Settings, *, process: int = 0) -> None:
         self._catalogue = catalogue
         self._settings = settings
+        self._process = process
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="encoder")
         self._admission = Admission(settings.queue_rows, REFUSALS_PER_SECOND / settings.processes)
         self._dispatcher: Dispatcher | None = None
@@ -77,7 +79,10 @@ class Generation:
         device, engines = await self._in_pool(_load, self._catalogue.generators, self._settings)
         metrics.describe(self._catalogue.generators, device=device.name)
         self._dispatcher = Dispatcher(
-            engines, self._pool, max_batch=self._settings.max_batch, workers=device.workers
+            engines,
+            self._pool,
+            max_batch=self._settings.max_batch,
+            cores=SharedCores(device.workers, self._process),
         )
         await self._dispatcher.start()
         shared.tell_that_warm()

@@ -6,6 +6,8 @@ import inspect
 import logging
 import os
 import signal
+import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,14 +35,15 @@ logging.getLogger("uvicorn.access").propagate = False
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
 usage_stats.do_not_track.cache_clear()
 
-SUPERVISED = bentoml.server_context.worker_index is not None
+# From 1 on; None in the supervisor, and in a process that has none.
+WORKER = bentoml.server_context.worker_index
 
 try:
     settings = read_settings()
     catalogue = catalogue_of(settings.models)
 except SystemExit:
     # In the place of one that died, when the shelf has changed since.
-    if SUPERVISED:
+    if WORKER is not None:
         fail(supervised=True)
     raise
 
@@ -83,7 +86,7 @@ class Ganserve:
         # BentoML's supervisor imports this module too, and needs neither SciPy nor ONNX Runtime.
         from service.generation import Generation  # noqa: PLC0415
 
-        self.generation = Generation(catalogue, settings)
+        self.generation = Generation(catalogue, settings, process=(WORKER or 1) - 1)
         self.loading: asyncio.Task[None] | None = None
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
@@ -91,7 +94,10 @@ class Ganserve:
     def supervise() -> None:
         end_when_a_process_fails()
         if settings.processes > 1:
-            shared.share()
+            try:
+                shared.share(settings.processes)
+            except OSError as error:
+                sys.exit(f"ganserve: {tempfile.gettempdir()}: {error.strerror}; make room, or set TMPDIR")
         # In a container BentoML would start no process in the place of one that dies.
         os.environ.pop("BENTOML_CONTAINERIZED", None)
 
@@ -152,7 +158,7 @@ class Ganserve:
                 known = isinstance(error, EngineError)
                 why = str(error) if known else "the generators cannot be loaded"
                 logger.critical("ganserve: %s", why, exc_info=not known)
-            fail(supervised=SUPERVISED)
+            fail(supervised=WORKER is not None)
         else:
             references = ", ".join(generator.reference for generator in catalogue.generators)
             logger.info("Ready: %s", references)

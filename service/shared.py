@@ -8,11 +8,15 @@ from pathlib import Path
 
 from service import SHARED_FOLDER
 
+COUNT_BYTES = 2
+_COUNTS = "computing"
 
-def share() -> None:
-    """In BentoML's supervisor: give the processes that it starts a folder, until it ends."""
-    os.environ[SHARED_FOLDER] = tempfile.mkdtemp(prefix="ganserve-")
+
+def share(processes: int) -> None:
+    """In BentoML's supervisor: give the processes that it starts a folder, until it ends. Raises OSError."""
+    place = os.environ[SHARED_FOLDER] = tempfile.mkdtemp(prefix="ganserve-")
     atexit.register(remove)
+    (Path(place) / _COUNTS).write_bytes(bytes(COUNT_BYTES * processes))
 
 
 def remove() -> None:
@@ -25,6 +29,12 @@ def folder() -> Path | None:
     """The folder; None where a process serves alone."""
     name = os.environ.get(SHARED_FOLDER)
     return Path(name) if name else None
+
+
+def counts() -> Path | None:
+    """The file with a number of COUNT_BYTES for each process."""
+    place = folder()
+    return place and place / _COUNTS
 
 
 def tell_that_warm() -> None:

@@ -18,6 +18,7 @@ from service import metrics
 from service.batching import Batch, Cut, Queue
 from service.errors import DeviceLost
 from service.rows import Images, Rows, concatenate
+from service.shared_cores import SharedCores
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ class Work(Generic[J]):
 
 
 class Workers(Generic[J]):
-    """`threads` that run `engines`, by name, on the rows of jobs.
+    """A thread for each of the `cores`, which run `engines`, by name, on the rows of jobs.
 
     Each batch is given to `computed`, in the thread that computed it, with its images or else BatchFailed or
     DeviceLost, after which there are no others. The other methods are for one thread, the jobs' own.
@@ -79,24 +80,24 @@ class Workers(Generic[J]):
         computed: Callable[[Work[J], Images | BatchFailed | DeviceLost], None],
         *,
         max_batch: int,
-        threads: int,
+        cores: SharedCores,
     ) -> None:
         self._engines = engines
         self._computed = computed
         # Jobs, and whether they join the queue or leave it, in order.
         self._news: deque[tuple[J, bool]] = deque()
         self._wake: SimpleQueue[None] = SimpleQueue()
-        # Held for the queue and the idle, which the jobs' own thread leaves alone while it serves.
+        # Held for the queue and the cores, which the jobs' own thread leaves alone while it serves.
         self._policy = threading.Lock()
         self._max_batch = max_batch
         self._queue: Queue[J] = Queue(max_batch)
         self._shown: dict[str, int] = {}
-        self._idle = threads
+        self._cores = cores
         self._closing = False
         self._warm: Future[None] = Future()
         self._threads = [
             threading.Thread(target=target, name=f"engine-{i}", daemon=True)
-            for i, target in enumerate([self._warm_up, *[self._compute_all] * (threads - 1)])
+            for i, target in enumerate([self._warm_up, *[self._compute_all] * (cores.count - 1)])
         ]
 
     def start(self) -> Future[None]:
@@ -162,7 +163,7 @@ class Workers(Generic[J]):
             outcome = self._compute(batch, alone=alone)
             self._computed(Work(batch, now, time.monotonic() - now), outcome)
             with self._policy:
-                self._idle += 1
+                self._cores.computing -= 1
 
     def _next(self, now: float) -> tuple[Batch[J] | None, bool, bool]:
         """What to compute now, if anything waits; whether it is alone, and leaves work for who sleeps."""
@@ -173,14 +174,15 @@ class Workers(Generic[J]):
                     self._queue.join(job, job.generator, len(job.rows), job.deadline)
                 else:
                     self._queue.leave(job)
-            batch = self._queue.cut(now, self._idle)
+            # A batch that had to share a core with another would only make both late.
+            free = self._cores.free
+            batch = self._queue.cut(now, free) if free else None
             self._show_queue()
             if batch is None:
                 return None, False, False
             left = bool(self._queue)
-            alone = self._idle == len(self._threads) and not left
-            self._idle -= 1
-            return batch, alone, self._idle > 0 and left
+            self._cores.computing += 1
+            return batch, free == self._cores.count and not left, free > 1 and left
 
     def _compute(self, batch: Batch[J], *, alone: bool) -> Images | BatchFailed | DeviceLost:
         rows = concatenate([cut.request.rows[cut.start : cut.stop] for cut in batch.cuts])

@@ -12,6 +12,7 @@ import numpy as np
 from service.dispatch import Dispatcher, Made
 from service.errors import DeviceLost
 from service.rows import Images, Rows
+from service.shared_cores import SharedCores
 
 
 @dataclass
@@ -71,7 +72,9 @@ def run(
     async def main() -> None:
         engine = Gated()
         pool = ThreadPoolExecutor(2, thread_name_prefix="pool")
-        dispatcher = Dispatcher({"a": engine, "b": engine}, pool, max_batch=max_batch, workers=workers)
+        dispatcher = Dispatcher(
+            {"a": engine, "b": engine}, pool, max_batch=max_batch, cores=SharedCores(workers)
+        )
         await dispatcher.start()
         try:
             await test(engine, dispatcher)

@@ -1,0 +1,41 @@
+"""The cores that batches are computed on: several processes share them, and each knows how many are free."""
+
+import mmap
+
+from service import shared
+
+
+class SharedCores:
+    """`count` cores, and how many of them compute, for this process and for all.
+
+    `process` is its number among those that serve; one that takes the place of another has its number.
+    """
+
+    def __init__(self, count: int, process: int = 0) -> None:
+        self.count = count
+        self._process = process
+        # A number a process, which it alone writes.
+        self._computing = memoryview(_counts()).cast("H")
+        self.computing = 0
+
+    @property
+    def computing(self) -> int:
+        """How many batches this process computes, on a core each."""
+        return self._computing[self._process]
+
+    @computing.setter
+    def computing(self, batches: int) -> None:
+        self._computing[self._process] = batches
+
+    @property
+    def free(self) -> int:
+        """How many cores no process computes on; at least 1 for a process that computes nothing."""
+        return max(self.count - sum(self._computing), 0 if self.computing else 1)
+
+
+def _counts() -> bytearray | mmap.mmap:
+    file = shared.counts()
+    if file is None:
+        return bytearray(shared.COUNT_BYTES)
+    with file.open("r+b") as opened:
+        return mmap.mmap(opened.fileno(), 0)

@@ -1,0 +1,61 @@
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service import SHARED_FOLDER, shared
+from service.dispatch import Dispatcher
+from service.shared_cores import SharedCores
+from tests.service.gated import Gated, images, in_a_minute, numbers, rows, run, until
+
+
+@pytest.fixture(autouse=True)
+def two_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.setenv(SHARED_FOLDER, "")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    shared.share(2)
+    yield
+    shared.remove()
+
+
+def test_each_sees_what_the_other_computes() -> None:
+    one, other = SharedCores(3, 0), SharedCores(3, 1)
+    assert (one.free, other.free) == (3, 3)
+    one.computing += 2
+    assert (one.free, other.free) == (1, 1)
+    other.computing += 1
+    assert (one.free, other.free) == (0, 0)
+    one.computing -= 2
+    assert (one.free, other.free) == (2, 2)
+
+
+def test_one_that_computes_nothing_may_always_begin() -> None:
+    one, other = SharedCores(1, 0), SharedCores(1, 1)
+    one.computing = 1
+    assert (one.free, other.free) == (0, 1)
+
+
+def test_one_that_takes_the_place_of_another_computes_nothing() -> None:
+    one, dead = SharedCores(2, 0), SharedCores(2, 1)
+    dead.computing = 2
+    assert one.free == 1
+    SharedCores(2, 1)
+    assert one.free == 2
+
+
+@pytest.mark.parametrize(("computing", "batches"), [(0, [20, 20]), (1, [40])])
+def test_rows_are_shared_with_a_core_that_no_process_computes_on(computing: int, batches: list[int]) -> None:
+    other = SharedCores(2, 1)
+
+    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
+        other.computing = computing
+        asked = list(range(20, 60))
+        task = asyncio.create_task(images(dispatcher, "a", rows(*asked), in_a_minute()))
+        await until(lambda: sum(map(len, engine.batches)) == len(asked))
+        engine.open()
+        assert numbers(await task) == asked
+        assert list(map(len, engine.batches)) == batches
+        assert not any(engine.alone)
+
+    run(test, max_batch=64, workers=2)
