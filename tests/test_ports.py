@@ -21,7 +21,7 @@ def test_a_port_that_somebody_has_is_passed_over(monkeypatch: pytest.MonkeyPatch
 
 
 def test_workers_share_no_port(monkeypatch: pytest.MonkeyPatch) -> None:
-    ports = set()
+    ports: set[int] = set()
     for worker in range(64):
         monkeypatch.setenv("PYTEST_XDIST_WORKER", f"gw{worker}")
         ports.update(own_ports())

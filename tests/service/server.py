@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 
 from tests.ports import free_port
 
@@ -62,7 +63,14 @@ def started(
         yield process, f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(PATIENCE)
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            for worker in psutil.Process(process.pid).children():
+                worker.kill()
+            process.kill()
+            process.wait()
+            raise
 
 
 @contextlib.contextmanager
