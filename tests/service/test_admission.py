@@ -7,6 +7,7 @@ import time
 import pytest
 
 from service.admission import LONGEST_WAIT, REFUSALS_PER_SECOND, Admission, Full
+from tests.service.clock import Clock
 
 
 def test_as_many_rows_as_there_is_room_for() -> None:
@@ -23,22 +24,6 @@ def test_room_comes_back_also_when_the_work_fails() -> None:
         _ = 1 / 0
     with admission.admit(3):
         pass
-
-
-class Clock:
-    """Stands in for the module `time` where the admission looks at it."""
-
-    now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr("service.admission.time", clock)
-    return clock
 
 
 def estimate(admission: Admission, rows: int) -> float:
