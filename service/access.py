@@ -72,6 +72,8 @@ class _Log:
 
     def __init__(self) -> None:
         self._lines: list[bytes] = []
+        # While a device is loaded, sys.stdout is another one: what libraries print then is kept quiet.
+        self._out = sys.stdout.buffer
 
     def write(self, line: bytes) -> None:
         if not self._lines:
@@ -83,8 +85,8 @@ class _Log:
         while lines:
             fitting = _fitting(lines)
             try:
-                sys.stdout.buffer.write(b"".join(lines[:fitting]))
-                sys.stdout.buffer.flush()
+                self._out.write(b"".join(lines[:fitting]))
+                self._out.flush()
             except OSError:
                 metrics.LOG_LINES_LOST.inc(fitting)
             del lines[:fitting]

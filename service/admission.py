@@ -51,6 +51,10 @@ class Admission:
             self._take(-rows)
         self._measure(rows)
 
+    def begin(self) -> None:
+        """Let the time until now count for no row: none could be made."""
+        self._left_last = time.monotonic()
+
     async def pace_refusal(self) -> None:
         """Wait for the turn to be refused, a second at most."""
         now = time.monotonic()

@@ -86,6 +86,7 @@ class Generation:
         )
         await self._dispatcher.start()
         shared.tell_that_warm()
+        self._admission.begin()
         self._warm.set()
         metrics.READY.set(not self.leaving)
 
@@ -120,7 +121,9 @@ class Generation:
         except Full as full:
             outcome("refused").inc(rows)
             await self._admission.pace_refusal()
-            raise _come_back(f"the queue has no room for {rows} more images", full.retry_after) from None
+            # All that is accepted is answered or given up by then.
+            seconds = min(full.retry_after, self._settings.timeout)
+            raise _come_back(f"the queue has no room for {rows} more images", seconds) from None
         except TooLate:
             outcome("dropped").inc(rows)
             message = f"the images were not computed within {self._settings.timeout:g} s"

@@ -38,7 +38,7 @@ def _reserve(place: Path) -> None:
     for name, size in _FILES.items():
         file = place / f"{name}_{os.getpid()}"
         with file.open("wb") as opened:
-            os.posix_fallocate(opened.fileno(), 0, size)
+            opened.write(bytes(size))
         file.rename(file.with_suffix(".db"))  # whoever reads meanwhile reads a whole one
 
 

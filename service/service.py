@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -115,15 +116,21 @@ class Ganserve:
         def leave() -> None:
             self.generation.leave()
             loop.call_later(settings.drain, stop, signal.SIGTERM, None)
-            # A second signal is uvicorn's word for waiting no longer, for clients that do not read, say.
-            loop.call_later(settings.drain + settings.timeout, stop, signal.SIGINT, None)
+            # A client that does not read would hold the process, and so would a device that hangs, perhaps
+            # with the event loop.
+            end = threading.Timer(settings.drain + settings.timeout, os._exit, [0])
+            end.daemon = True
+            end.start()
 
         if callable(stop):  # uvicorn's; it is not there when somebody else runs the application
             loop.add_signal_handler(signal.SIGTERM, leave)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def close(self) -> None:
-        if self.loading:
+        if self.loading and not self.loading.done():
+            if WORKER is not None:
+                # Nobody waits for what is computed, and ONNX Runtime cannot be interrupted.
+                os._exit(0)
             self.loading.cancel()
         self.generation.close()
 

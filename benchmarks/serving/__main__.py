@@ -5,7 +5,6 @@ python -m benchmarks.serving --seconds 6 --rounds 3 --write     what benchmarks/
 """
 
 import argparse
-import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import TypeVar
 from benchmarks.serving import alone, bars, generators, report
 from benchmarks.serving.environments import FOLDER, ROOT
 from benchmarks.serving.failures import Failure, NotInstalled
+from benchmarks.serving.load import check_wrk
 from benchmarks.serving.processes import end_servers_at_signals
 from benchmarks.serving.rounds import Results, in_turn, measure, measure_bare
 from benchmarks.serving.servers import GANSERVE, SERVERS, Server
@@ -26,8 +26,7 @@ T = TypeVar("T")
 
 def main() -> None:
     wanted = _arguments()
-    if not shutil.which("wrk"):
-        sys.exit("wrk makes the load and is not there: apt-get install wrk")
+    check_wrk()
     end_servers_at_signals()
     began = time.monotonic()
     hardware = report.hardware()

@@ -18,7 +18,7 @@ NOOP_CONNECTIONS = 64
 
 _BULK = Question("/generate", ganserve_body(n=BULK, format='"npz"'), BULK, npz)
 _FASTAPI = Server(
-    name="FastAPI, a no-op",
+    name="FastAPI, a no-op, a process a core",
     setup="",
     command=FASTAPI_NOOP,
     ready="/",
@@ -65,7 +65,7 @@ class Overload:
 
 @dataclass(frozen=True)
 class Noop:
-    """Requests a second that are answered without any work."""
+    """Requests a second that a process a core answers without any work."""
 
     ganserve: float
     fastapi: float

@@ -84,7 +84,7 @@ def of_noop(runs: Sequence[Noop]) -> Bar:
     ratio = _median(run.ratio for run in runs)
     ours, fastapi = (_median(getattr(run, name) for run in runs) for name in ("ganserve", "fastapi"))
     return Bar(
-        "a no-op over one of FastAPI",
+        "a no-op over one of FastAPI, a process a core each",
         "0.57",
         f"{ratio:.2f} ({ours:.0f}, {fastapi:.0f} requests/s)",
         ratio >= 0.57,

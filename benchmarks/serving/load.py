@@ -1,7 +1,9 @@
 """A closed loop of requests by wrk: each connection sends the next when the last is answered."""
 
 import itertools
+import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -13,6 +15,12 @@ from benchmarks.serving.failures import LoadFailed
 SCRIPT = Path(__file__).with_name("load.lua")
 
 _first_seeds = itertools.count(0, 10_000_000)
+
+
+def check_wrk() -> None:
+    """Exits when wrk is not there."""
+    if not shutil.which("wrk"):
+        sys.exit("wrk makes the load and is not there: apt-get install wrk")
 
 
 class _Seen(BaseModel):

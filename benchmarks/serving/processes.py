@@ -33,10 +33,6 @@ class Tree:
         """Memory, where processes share pages in shares of it (PSS)."""
         return sum(self._of_each(lambda process: process.memory_full_info().pss)) / 1e6
 
-    def largest_megabytes(self) -> float:
-        """Resident memory (RSS) of the process that has most of it."""
-        return max(self._of_each(lambda process: process.memory_info().rss)) / 1e6
-
     def _of_each(self, measure: Callable[[psutil.Process], float]) -> list[float]:
         values = []
         for process in (self._root, *self._root.children(recursive=True)):

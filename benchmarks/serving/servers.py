@@ -143,4 +143,4 @@ SERVERS = (
 NOOP_PATH = "/livez"
 """What Ganserve answers without generating anything."""
 
-FASTAPI_NOOP = f"{{bin}}/uvicorn {PEERS}.fastapi_noop:app --port {{port}} --no-access-log"
+FASTAPI_NOOP = f"{{bin}}/uvicorn {PEERS}.fastapi_noop:app --port {{port}} --no-access-log --workers {{cores}}"

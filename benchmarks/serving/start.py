@@ -15,6 +15,9 @@ from benchmarks.serving.servers import Server
 # What belongs to this process, and would change what the servers do.
 _NOT_HANDED_ON = ("BENTOML_", "GANSERVE_", "MAKE", "MFLAGS", "OMP_", "PYTHON", "RAY_", "VIRTUAL_ENV")
 
+# Linux gives clients ports from 32768 on: they could take one of those before the server has it.
+_PORTS = iter(range(20_000, 32_768))
+
 CORES = len(os.sched_getaffinity(0))
 
 
@@ -38,8 +41,7 @@ def started(server: Server, model: Path) -> Iterator[Started]:
 
     Raises Failure.
     """
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = _free_port()
     command = server.command.format(bin=programs(server), port=port, cores=CORES).split()
     url = f"http://127.0.0.1:{port}"
     # A short name, for sockets lie there.
@@ -52,6 +54,13 @@ def started(server: Server, model: Path) -> Iterator[Started]:
         }
         with running(command, environments.ROOT, variables, own / "log", url + server.ready) as tree:
             yield Started(url, tree)
+
+
+def _free_port() -> int:
+    for port in _PORTS:
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise RuntimeError("no port is free")
 
 
 def _variables(own: Path, model: Path, threads: int) -> dict[str, str]:

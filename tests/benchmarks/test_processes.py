@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.serving.failures import NotStarted
 from benchmarks.serving.processes import running
+from tests.ports import free_port
 
 # A server that starts another process, in a session of its own, and tells its id.
 SERVER = """
@@ -19,8 +20,7 @@ http.server.test(http.server.SimpleHTTPRequestHandler, port=int(sys.argv[1]), bi
 
 
 def test_a_server_and_all_that_it_started_are_measured_and_ended(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     told = tmp_path / "pid"
     command = [sys.executable, "-c", SERVER, str(port), str(told)]
     url = f"http://127.0.0.1:{port}"
@@ -28,7 +28,6 @@ def test_a_server_and_all_that_it_started_are_measured_and_ended(tmp_path: Path)
         other = psutil.Process(int(told.read_text()))
         assert other.is_running()
         assert tree.cpu_seconds() > 0
-        assert tree.largest_megabytes() > 1
         assert tree.megabytes() > 1
     assert not other.is_running()
     with pytest.raises(ConnectionRefusedError):

@@ -5,7 +5,6 @@ import io
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from PIL import Image
 
 from models.shelf import Shelf
 from tests.generators import tiny_generator
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 BENTOML = Path(sys.executable).with_name("bentoml")
@@ -101,8 +101,7 @@ def test_the_bento_installs_what_serving_needs_as_pinned(bento: Bento) -> None:
 
 @contextlib.contextmanager
 def served(bento: Bento, folder: Path) -> Iterator[httpx.Client]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     log = folder / "log"
     with log.open("wb") as output:
         server = subprocess.Popen(

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).parents[2]
 SHIPPED = [
     "Makefile",
@@ -141,8 +143,7 @@ def test_another_runtime_gets_an_environment_of_its_own(installed: Path) -> None
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only on Linux does Python let itself be renamed so")
 def test_failed_installations_are_told_in_one_line_and_tried_again(checkout: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = f"PORT={free.getsockname()[1]}"
+    port = f"PORT={free_port()}"
     foreign = make(
         checkout,
         "serve",

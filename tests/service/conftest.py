@@ -7,6 +7,7 @@ import pytest
 
 from models.shelf import Shelf
 from tests.generators import tiny_generator
+from tests.service.clock import Clock
 from tests.service.generators import convolutional_generator
 from tests.service.server import Server, running
 
@@ -33,3 +34,10 @@ def server(shelf: Shelf) -> Iterator[Server]:
 def client(server: Server) -> Iterator[httpx.Client]:
     with server.client() as client:
         yield client
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("service.admission.time", clock)
+    return clock

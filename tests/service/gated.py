@@ -17,13 +17,18 @@ from service.shared_cores import SharedCores
 
 @dataclass
 class Gated:
-    """An engine whose image is the latent's only number; each batch waits for `gate`."""
+    """An engine whose image is the latent's only number; each batch waits for `gate`.
+
+    The batch with the number `last` also waits until another is done.
+    """
 
     gate: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     batches: list[list[int]] = field(default_factory=list)
     alone: list[bool] = field(default_factory=list)
     threads: set[int] = field(default_factory=set)
     warm_in: list[int] = field(default_factory=list)
+    last: int | None = None
+    done: threading.Event = field(default_factory=threading.Event)
 
     def warm_up(self) -> None:
         self.warm_in.append(threading.get_ident())
@@ -38,6 +43,9 @@ class Gated:
             raise RuntimeError("unlucky")
         if 99 in numbers:
             raise DeviceLost("the test's device has failed: out of numbers")
+        if self.last in numbers:
+            assert self.done.wait(10)
+        self.done.set()
         return numbers.reshape(-1, 1, 1, 1)
 
     def open(self, batches: int = 1000) -> None:

@@ -96,6 +96,40 @@ def uneven_generator(name: str = "uneven", *, other_up_to: int) -> onnx.ModelPro
     return whole
 
 
+def endless_generator(name: str = "endless", *, always: bool) -> onnx.ModelProto:
+    """It computes for longer than anybody waits: always, or for latents of at least 40."""
+    count = [helper.make_tensor_value_info("turn", TensorProto.INT64, [])]
+    going = [helper.make_tensor_value_info(name, TensorProto.BOOL, []) for name in ("go", "go_on")]
+    grey = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 1]) for name in ("old", "new")]
+    turn = helper.make_graph(
+        [node("Identity", ["go"], ["go_on"]), node("Sin", ["old"], ["new"])],
+        "turn",
+        [*count, going[0], grey[0]],
+        [going[1], grey[1]],
+    )
+    initializers = [
+        constant("least", np.float32(40 if always else -np.inf)),
+        constant("most", np.float32(40)),
+        constant("true", np.array(True)),
+        constant("column", np.array([0, 1, 1, 1], np.int64)),
+        constant("pixels", np.zeros((16, 16, 3), np.float32)),
+        constant("one", np.array([1], np.int64)),
+    ]
+    nodes = [
+        node("ReduceMax", ["latent"], ["largest"], keepdims=0),
+        node("Max", ["largest", "least"], ["raised"]),
+        node("Min", ["raised", "most"], ["bounded"]),
+        node("Exp", ["bounded"], ["turns"]),
+        node("Cast", ["turns"], ["trips"], to=TensorProto.INT64),
+        node("ReduceSum", ["label", "one"], ["sum"], keepdims=1),
+        node("Loop", ["trips", "true", "sum"], ["turned"], body=turn),
+        node("Reshape", ["turned", "column"], ["cell"]),
+        node("Add", ["cell", "pixels"], ["raw"]),
+        node("Cast", ["raw"], ["image"], to=TensorProto.UINT8),
+    ]
+    return model(tiny_contract(name, latent_dim=16), nodes, initializers)
+
+
 def model(
     contract: Contract, nodes: Sequence[NodeProto], initializers: Sequence[TensorProto]
 ) -> onnx.ModelProto:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
@@ -29,10 +31,15 @@ class Server:
         return httpx.Client(base_url=self.url, timeout=PATIENCE, limits=httpx.Limits(max_connections=64))
 
 
-def start(shelf: Path, log: Path, home: Path, **settings: object) -> tuple[subprocess.Popen[bytes], str]:
-    """The process of a server that comes up, and its URL; `settings` without the prefix GANSERVE_."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+@contextlib.contextmanager
+def started(
+    shelf: Path, log: Path, home: Path, **settings: object
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """The process of a server that comes up, and its URL; it is stopped in the end.
+
+    `settings` without the prefix GANSERVE_.
+    """
+    port = free_port()
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("GANSERVE_", "BENTOML_"))
     }
@@ -52,7 +59,18 @@ def start(shelf: Path, log: Path, home: Path, **settings: object) -> tuple[subpr
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    return process, f"http://127.0.0.1:{port}"
+    try:
+        yield process, f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            for worker in psutil.Process(process.pid).children():
+                worker.kill()
+            process.kill()
+            process.wait()
+            raise
 
 
 @contextlib.contextmanager
@@ -60,8 +78,7 @@ def running(shelf: Path, **settings: object) -> Iterator[Server]:
     """A server that is ready, and is stopped in the end."""
     with tempfile.TemporaryDirectory(prefix="ganserve-") as folder:
         log = Path(folder, "log")
-        process, url = start(shelf, log, Path(folder), **settings)
-        try:
+        with started(shelf, log, Path(folder), **settings) as (process, url):
             server = Server(url, log, process.pid)
             with server.client() as client:
                 deadline = time.monotonic() + PATIENCE
@@ -70,9 +87,6 @@ def running(shelf: Path, **settings: object) -> Iterator[Server]:
                     assert time.monotonic() < deadline, log.read_text()
                     time.sleep(0.05)
             yield server
-        finally:
-            process.terminate()
-            process.wait(PATIENCE)
 
 
 def is_ready(client: httpx.Client) -> bool:

@@ -132,6 +132,8 @@ def test_the_build_and_the_models_are_told(client: httpx.Client, shelf: Shelf) -
 def test_paths_that_clients_make_up_do_not_grow_the_metrics(client: httpx.Client) -> None:
     client.get("/nothing")
     client.request("BREW", "/nothing")
+    client.post("/generate", json={"model": "no"})
+    client.get("/metrics")
     before = set(samples(client))
     for i in range(50):
         client.get(f"/nothing/{i}")

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from service.admission import LONGEST_WAIT, REFUSALS_PER_SECOND, Admission, Full
+from tests.service.clock import Clock
 
 
 def test_as_many_rows_as_there_is_room_for() -> None:
@@ -25,31 +26,29 @@ def test_room_comes_back_also_when_the_work_fails() -> None:
         pass
 
 
-def test_the_estimate_grows_with_the_rows_too_many() -> None:
+def estimate(admission: Admission, rows: int) -> float:
+    with pytest.raises(Full) as full, admission.admit(rows):
+        pass
+    return full.value.retry_after
+
+
+def test_the_estimate_grows_with_the_rows_too_many(clock: Clock) -> None:
     admission = Admission(20)
     for _ in range(3):
         with admission.admit(10):
-            time.sleep(0.01)  # the work
-    estimates = []
+            clock.now += 0.02
     with admission.admit(20):
-        for rows in (1, 5, 20):
-            with pytest.raises(Full) as full, admission.admit(rows):
-                pass
-            estimates.append(full.value.retry_after)
-    assert estimates[0] >= 0.001
-    assert estimates[1] == pytest.approx(5 * estimates[0])
-    assert estimates[2] == pytest.approx(20 * estimates[0])
+        assert [estimate(admission, rows) for rows in (1, 5, 20)] == pytest.approx([0.002, 0.01, 0.04])
 
 
-def test_rows_that_were_not_made_do_not_count_as_made() -> None:
+def test_rows_that_were_not_made_do_not_count_as_made(clock: Clock) -> None:
     admission = Admission(10)
-    for fails in (False, True):
+    for seconds, fails in ((0.02, False), (100, True)):
         with contextlib.suppress(ZeroDivisionError), admission.admit(10):
-            time.sleep(0.02)  # the work
+            clock.now += seconds
             _ = 1 / (not fails)
-    with admission.admit(10), pytest.raises(Full) as full, admission.admit(1):
-        pass
-    assert 0.002 <= full.value.retry_after < 0.02
+    with admission.admit(10):
+        assert estimate(admission, 1) == pytest.approx(0.002)
 
 
 def test_a_few_are_refused_at_once_and_many_one_after_the_other() -> None:

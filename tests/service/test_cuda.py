@@ -6,6 +6,7 @@ import onnxruntime
 import pytest
 
 from models.shelf import Generator, Shelf
+from service import cuda
 from service.buckets import buckets
 from service.cpu import Cpu
 from service.cuda import Cuda
@@ -69,7 +70,16 @@ def test_a_row_has_the_same_bytes_in_every_batch_and_session(generator: Generato
     assert np.array_equal(other.run(asked[:48]), together[:48])
 
 
-def test_each_bucket_is_captured_once_before_readiness(capfd: pytest.CaptureFixture[str]) -> None:
+def test_each_bucket_is_captured_once_before_readiness(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def talkative() -> onnxruntime.SessionOptions:
+        options = quiet()
+        options.log_severity_level = 1  # the provider's logger is the session's
+        return options
+
+    quiet = cuda._options  # noqa: SLF001 - nothing public says how much a session tells
+    monkeypatch.setattr(cuda, "_options", talkative)
     onnxruntime.set_default_logger_severity(1)
     try:
         engine = warm_engine(SHIPPED[0], Cuda())

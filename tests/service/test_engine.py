@@ -190,8 +190,11 @@ def test_a_graph_that_fails_when_it_runs_is_refused_in_one_line(tmp_path: Path) 
     assert "\n" not in str(refusal.value)
 
 
-def test_who_is_alone_has_the_whole_device_and_gets_the_same_bytes(tmp_path: Path) -> None:
-    generator = placed(tmp_path, convolutional_generator("slow", width=256))
+def test_who_is_alone_has_the_whole_device_and_gets_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.engine.WORTH_THE_WHOLE", 0)
+    generator = placed(tmp_path, convolutional_generator())
     device = Wide()
     engine, asked = warm_engine(generator, device), rows(generator, 9)
     expected, before = engine.run(asked), device.runs
@@ -202,8 +205,11 @@ def test_who_is_alone_has_the_whole_device_and_gets_the_same_bytes(tmp_path: Pat
     assert device.runs == before + 1
 
 
-def test_a_whole_device_that_gives_other_bytes_is_left_alone(tmp_path: Path) -> None:
-    generator = placed(tmp_path, convolutional_generator("slow", width=256))
+def test_a_whole_device_that_gives_other_bytes_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.engine.WORTH_THE_WHOLE", 0)
+    generator = placed(tmp_path, convolutional_generator())
     engine, asked = warm_engine(generator, Wide(lifted=1)), rows(generator, 2)
     assert np.array_equal(engine.run(asked, alone=True), engine.run(asked))
 

@@ -11,9 +11,14 @@ from service.catalogue import Catalogue
 from service.errors import Refusal
 from service.generation import Generation
 from service.settings import Settings
+from tests.service.clock import Clock
 from tests.service.devices import Breakable
 
 BODY = json.dumps({"model": "convolutional", "seed": 1}).encode()
+
+
+def catalogue_of(shelf: Shelf) -> Catalogue:
+    return Catalogue([found for found in shelf.list() if found.name == "convolutional"])
 
 
 def test_a_device_that_fails_turns_readiness_off(
@@ -21,10 +26,9 @@ def test_a_device_that_fails_turns_readiness_off(
 ) -> None:
     device = Breakable()
     monkeypatch.setattr("service.generation.choose", lambda *_: device)
-    catalogue = Catalogue([found for found in Shelf(shelf.root).list() if found.name == "convolutional"])
 
     async def test() -> None:
-        generation = Generation(catalogue, Settings(models=shelf.root, threads=1, max_batch=4))
+        generation = Generation(catalogue_of(shelf), Settings(models=shelf.root, threads=1, max_batch=4))
         try:
             assert not generation.ready
             await generation.load()
@@ -44,3 +48,41 @@ def test_a_device_that_fails_turns_readiness_off(
     [record] = caplog.records
     assert record.levelname == "CRITICAL"
     assert "the breakable CPU has failed: CUDA failure 719: unspecified launch failure" in record.getMessage()
+
+
+def test_who_finds_no_room_is_told_of_no_warm_up_and_of_no_longer_than_the_timeout(
+    shelf: Shelf, clock: Clock
+) -> None:
+    settings = Settings(models=shelf.root, device="cpu", threads=1, max_batch=64, queue_rows=256, timeout=30)
+    body = json.dumps({"model": "convolutional", "n": 256}).encode()
+
+    async def test() -> None:
+        generation = Generation(catalogue_of(shelf), settings)
+
+        async def admitted() -> asyncio.Task[object]:
+            """A request that takes all room."""
+            request = asyncio.create_task(generation.answer(body, None, time.monotonic() + 60))
+            await asyncio.sleep(0)
+            return request
+
+        async def told() -> object:
+            with pytest.raises(Refusal, match="no room for 256 more images") as refusal:
+                await generation.answer(body, None, time.monotonic() + 60)
+            return refusal.value.headers
+
+        try:
+            early = await admitted()
+            clock.now += 1000
+            await generation.load()
+            await early
+            late = await admitted()
+            assert await told() == {"Retry-After": "1"}
+            clock.now += 1000
+            await late
+            later = await admitted()
+            assert await told() == {"Retry-After": "30"}
+            await later
+        finally:
+            generation.close()
+
+    asyncio.run(test())

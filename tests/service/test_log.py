@@ -1,6 +1,7 @@
 """How the lines of the log are written, beside other processes that write to the same pipe."""
 
 import asyncio
+import contextlib
 import io
 import json
 import select
@@ -32,13 +33,19 @@ async def application(_: Scope, __: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
+async def send(_: object) -> None: ...
+
+
+def stdout(monkeypatch: pytest.MonkeyPatch) -> Pipe:
+    pipe = Pipe()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(pipe)))
+    return pipe
+
+
 @pytest.mark.parametrize("path", ["/generate", "/" + "x" * 300])
 def test_the_kernel_gets_whole_lines_that_it_keeps_whole(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write of at most PIPE_BUF bytes is never cut in two by another process's (POSIX, write)."""
-    pipe = Pipe()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(pipe)))
-
-    async def send(_: object) -> None: ...
+    pipe = stdout(monkeypatch)
 
     async def main() -> None:
         access = Access(application, sample=1, leaving=lambda: False)
@@ -51,3 +58,18 @@ def test_the_kernel_gets_whole_lines_that_it_keeps_whole(path: str, monkeypatch:
     assert 1 < len(pipe.writes) < 50
     lines = b"".join(pipe.writes).splitlines()
     assert len({json.loads(line)["request_id"] for line in lines}) == 100
+
+
+def test_lines_go_where_they_went_while_a_library_is_kept_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = stdout(monkeypatch)
+    scope = {"type": "http", "method": "GET", "path": "/models", "headers": []}
+
+    async def main() -> None:
+        access = Access(application, sample=1, leaving=lambda: False)
+        with contextlib.redirect_stdout(io.StringIO()):
+            await access(scope, send, send)  # type: ignore[arg-type]
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+    [line] = b"".join(pipe.writes).splitlines()
+    assert json.loads(line)["path"] == "/models"

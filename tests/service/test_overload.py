@@ -12,12 +12,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
+import psutil
 import pytest
 
 from models.shelf import Shelf
 from service.admission import REFUSALS_PER_SECOND
-from tests.service.generators import convolutional_generator
-from tests.service.server import PATIENCE, Server, is_ready, running
+from tests.service.generators import convolutional_generator, endless_generator
+from tests.service.server import PATIENCE, Server, is_ready, running, started
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +104,27 @@ def test_whoever_was_accepted_is_answered_after_sigterm(tmp_path: Path) -> None:
                 assert answer.headers["Connection"] == "close"
             assert [one.result(PATIENCE).status_code for one in large] == [200] * 6
         until(lambda: not answers(client))
+
+
+def test_sigterm_ends_a_server_that_warms_up(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "shelf")
+    shelf.place(endless_generator(always=True))
+    log = tmp_path / "log"
+    with started(shelf.root, log, tmp_path, timeout=3600) as (process, _):
+        until(lambda: "Computing on" in log.read_text())
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+
+
+def test_sigterm_ends_a_server_whose_device_does_not_come_to_its_end(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "shelf")
+    shelf.place(endless_generator(always=False))
+    with running(shelf.root, timeout=1) as server, server.client() as client:
+        answer = client.post("/generate", json={"latents": [[40.0] * 16], "label": "a"})
+        assert answer.status_code == 503
+        worker = psutil.Process(server.pid).children()
+        os.kill(server.pid, signal.SIGTERM)
+        assert not psutil.wait_procs(worker, PATIENCE)[1]
 
 
 def answers(client: httpx.Client) -> bool:

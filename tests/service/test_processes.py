@@ -13,7 +13,7 @@ import pytest
 from models.shelf import Shelf
 from service.processes import MOST, processes
 from tests.generators import tiny_generator
-from tests.service.server import PATIENCE, Server, is_ready, running, start
+from tests.service.server import PATIENCE, Server, is_ready, running, started
 from tests.service.test_overload import metric, until
 
 COUNT = 3
@@ -90,35 +90,32 @@ def test_one_that_dies_is_replaced_and_counts_no_more(several: Server) -> None:
 def test_one_that_cannot_be_replaced_ends_the_server(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path / "shelf")
     generator = shelf.place(tiny_generator())
-    process, url = start(shelf.root, tmp_path / "log", tmp_path, processes=2)
-    with httpx.Client(base_url=url) as client:
-        until(lambda: is_ready(client))
-        until(lambda: metric(client, "ganserve_processes") == 2)
-    generator.path.write_bytes(b"")
-    psutil.Process(process.pid).children()[0].kill()
-    assert process.wait(PATIENCE) == 1
+    with started(shelf.root, tmp_path / "log", tmp_path, processes=2) as (process, url):
+        with httpx.Client(base_url=url) as client:
+            until(lambda: is_ready(client))
+            until(lambda: metric(client, "ganserve_processes") == 2)
+        generator.path.write_bytes(b"")
+        psutil.Process(process.pid).children()[0].kill()
+        assert process.wait(PATIENCE) == 1
     assert "model.onnx: its SHA-256 is " in (tmp_path / "log").read_text()
 
 
 def test_it_is_ready_when_all_are(tmp_path: Path) -> None:
     shelf, log = Shelf(tmp_path / "shelf"), tmp_path / "log"
     shelf.place(tiny_generator())
-    process, url = start(shelf.root, log, tmp_path, processes=2)
-    try:
+    with started(shelf.root, log, tmp_path, processes=2) as (process, url):
         until(lambda: len(psutil.Process(process.pid).children()) == 2)
         late = psutil.Process(process.pid).children()[0]
         late.suspend()  # while it imports
-        with httpx.Client(base_url=url) as client:
-            until(lambda: "Ready: tiny:1" in log.read_text())
-            assert client.post("/generate", json={}).status_code == 200
-            assert not is_ready(client)
+        try:
+            with httpx.Client(base_url=url) as client:
+                until(lambda: "Ready: tiny:1" in log.read_text())
+                assert client.post("/generate", json={}).status_code == 200
+                assert not is_ready(client)
+                late.resume()
+                until(lambda: is_ready(client))
+        finally:
             late.resume()
-            until(lambda: is_ready(client))
-    finally:
-        for worker in psutil.Process(process.pid).children():
-            worker.resume()
-        process.terminate()
-        process.wait(PATIENCE)
     assert log.read_text().count("Ready: tiny:1") == 2
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from service.start import catalogue_of, read_settings
 from tests.generators import tiny_generator
 from tests.service.devices import without_tensorrt
 from tests.service.generators import unsupported_generator
-from tests.service.server import PATIENCE, ROOT, Server, is_ready, start
+from tests.service.server import PATIENCE, ROOT, Server, is_ready, started
 
 
 @dataclass(frozen=True)
@@ -33,17 +34,24 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
         generator = Shelf(folder / name).place(model)
         if name == "damaged":
             generator.path.write_bytes(generator.path.read_bytes()[:-1])
-    starts = {
-        "damaged": start(folder / "damaged", folder / "damaged.log", folder),
-        "setting": start(folder / "fine", folder / "setting.log", folder, max_batch=0),
-        "unsupported": start(folder / "unsupported", folder / "unsupported.log", folder, processes=3),
+    starts: dict[str, tuple[str, dict[str, object]]] = {
+        "damaged": ("damaged", {}),
+        "setting": ("fine", {"max_batch": 0}),
+        "unsupported": ("unsupported", {"processes": 3}),
     }
     if obstacle(TensorRT()):
-        starts["tensorrt"] = start(folder / "fine", folder / "tensorrt.log", folder, device="tensorrt")
-    ended = {
-        name: Ended(process.wait(PATIENCE), (folder / f"{name}.log").read_text())
-        for name, (process, _) in starts.items()
-    }
+        starts["tensorrt"] = ("fine", {"device": "tensorrt"})
+    with ExitStack() as servers:
+        processes = {
+            name: servers.enter_context(started(folder / shelf, folder / f"{name}.log", folder, **settings))[
+                0
+            ]
+            for name, (shelf, settings) in starts.items()
+        }
+        ended = {
+            name: Ended(process.wait(PATIENCE), (folder / f"{name}.log").read_text())
+            for name, process in processes.items()
+        }
     assert not list(folder.glob("ganserve-*")), "what the processes shared is left"
     return ended
 

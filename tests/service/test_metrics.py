@@ -1,0 +1,28 @@
+"""The files that several processes keep their metrics in."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from service import SHARED_FOLDER
+from tests.service.server import ROOT
+
+WITHOUT_FALLOCATE = """
+import os
+
+if hasattr(os, "posix_fallocate"):  # macOS has none
+    del os.posix_fallocate
+
+import service.metrics
+
+service.metrics.READY.set(1)
+"""
+
+
+def test_the_disk_is_taken_before_it_can_fill_up_on_every_system(tmp_path: Path) -> None:
+    environment = os.environ | {SHARED_FOLDER: str(tmp_path)}
+    subprocess.run([sys.executable, "-c", WITHOUT_FALLOCATE], cwd=ROOT, env=environment, check=True)
+    files = {file.name.rpartition("_")[0]: file.stat() for file in tmp_path.iterdir()}
+    assert files.keys() == {"counter", "histogram", "gauge_livemax", "gauge_livemin", "gauge_livesum"}
+    assert all(512 * file.st_blocks >= file.st_size >= 2**16 for file in files.values())
