@@ -6,8 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,8 @@ class Training:
     """`ganserve train --run folder` with these arguments as a process on one thread.
 
     environment: beside that of the tests; limit: bytes that it may write to one file; dies_at: it kills
-    itself just before it opens (to write), makes, renames or removes this many files of its folder.
+    itself just before it opens (to write), makes, renames or removes this many files of its folder;
+    signalled: it sends itself this signal after a step, when it has seen so many images.
     """
 
     def __init__(
@@ -35,12 +35,12 @@ class Training:
         environment: dict[str, str] | None = None,
         limit: int | None = None,
         dies_at: int | None = None,
+        signalled: tuple[int, signal.Signals] | None = None,
     ) -> None:
-        self.folder = folder
         environment = environment or {}
         self._output = folder.with_name(f"{folder.name}.{environment.get('RANK', '0')}.output")
         command = ["train", "--run", str(folder), *map(str, arguments)]
-        work = (command, self._output, folder, environment, limit, dies_at)
+        work = (command, self._output, folder, environment, limit, dies_at, signalled)
         self.process: BaseProcess = _SERVER.Process(target=_train, args=work, daemon=True)
         self.process.start()
 
@@ -55,22 +55,6 @@ class Training:
         output = self.wait()
         assert self.process.exitcode == 0, output
         return output
-
-    def stop(self, number: signal.Signals) -> str:
-        """Send a signal once there is a checkpoint; gives what it printed until it ended."""
-        wait_for(self.folder / "checkpoint.pt", self.process.is_alive)
-        assert self.process.pid
-        os.kill(self.process.pid, number)
-        return self.wait()
-
-
-def wait_for(path: Path, alive: Callable[[], bool]) -> None:
-    """Until the file is there; the process that will write it must stay alive."""
-    deadline = time.monotonic() + PATIENCE
-    while not path.exists():
-        assert alive()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def start(command: Sequence[str]) -> subprocess.Popen[str]:
@@ -114,6 +98,21 @@ def decisions(run: Path) -> dict[str, Any]:
     return {name: value for name, value in progress.items() if name not in {"seconds", "hardware"}}
 
 
+def signal_itself(images: int, number: signal.Signals) -> None:
+    """Let the training of this process send itself a signal after a step, when it has seen so many images."""
+    from training.game import Game  # noqa: PLC0415 - the server has it already
+
+    step = Game.step
+
+    def signalled(game: Any, data: Any) -> Any:
+        losses = step(game, data)
+        if game.progress.images_seen == images:
+            os.kill(os.getpid(), number)
+        return losses
+
+    Game.step = signalled  # type: ignore[method-assign]
+
+
 def _train(
     command: list[str],
     output: Path,
@@ -121,6 +120,7 @@ def _train(
     environment: dict[str, str],
     limit: int | None,
     dies_at: int | None,
+    signalled: tuple[int, signal.Signals] | None,
 ) -> None:
     with output.open("w") as file:
         for descriptor in (sys.stdout.fileno(), sys.stderr.fileno()):
@@ -131,6 +131,8 @@ def _train(
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     if dies_at is not None:
         _die_at(dies_at, folder)
+    if signalled is not None:
+        signal_itself(*signalled)
     from training.cli import app  # noqa: PLC0415 - the server has it already
 
     app(command)
