@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 from tqdm import tqdm
 
-from training.progress import BAR
+from training.bars import BAR
 from training.subject import Subject
 
 IMAGES = 10_000  # of each set, at most

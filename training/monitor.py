@@ -13,8 +13,8 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from training import curves
+from training.bars import BAR
 from training.files import naming, remove_leftovers, replacing
-from training.progress import BAR
 from training.run import SAMPLES_FOLDER
 from training.sample_grid import write_picture
 from training.stopping import Measurement
