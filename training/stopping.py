@@ -54,14 +54,19 @@ def best(measured: Sequence[Measurement]) -> Measurement:
     return min(measured, key=lambda one: one.distance)
 
 
-def judge(measured: Sequence[Measurement], patience: int) -> Verdict | None:
+def judge(measured: Sequence[Measurement], patience: int, returned_at: int = 0) -> Verdict | None:
     """What all measurements of a run, in order, say about it; None when it should go on.
 
-    patience: images without a better distance; 0 has no end.
+    patience: images without a better distance; 0 has no end. returned_at: images seen when the run last went
+    back to its best state: it has its whole patience since, and what it draws now is judged by what it drew
+    since.
     """
-    if not measured:
+    since = [one for one in measured if one.images_seen > returned_at]
+    if not since:
         return None
-    return _collapse(measured) or (_enough(measured, patience) if patience else None)
+    return _collapse(measured, since) or (
+        _enough(measured, since, patience, returned_at) if patience else None
+    )
 
 
 def at_rest(accuracies: Sequence[float]) -> bool:
@@ -76,9 +81,9 @@ def at_rest(accuracies: Sequence[float]) -> bool:
     return abs(after - 0.5) <= REST or abs(after - before) <= REST
 
 
-def _collapse(measured: Sequence[Measurement]) -> Verdict | None:
+def _collapse(measured: Sequence[Measurement], since: Sequence[Measurement]) -> Verdict | None:
     """What was good and is bad now; the noise that a run begins with never was good."""
-    now, row = measured[-1], measured[-ROW:]
+    now, row = since[-1], since[-ROW:]
     if len(row) < ROW:
         return None
     least = best(measured).distance
@@ -93,23 +98,25 @@ def _collapse(measured: Sequence[Measurement]) -> Verdict | None:
     return None
 
 
-def _enough(measured: Sequence[Measurement], patience: int) -> Verdict | None:
-    now = measured[-1].images_seen
-    waited = now - _last_worth(measured).images_seen
-    accuracies = [one.accuracy for one in measured if one.images_seen >= now - patience]
+def _enough(
+    measured: Sequence[Measurement], since: Sequence[Measurement], patience: int, returned_at: int
+) -> Verdict | None:
+    now = since[-1].images_seen
+    waited = now - max(_last_worth(measured).images_seen, returned_at)
+    accuracies = [one.accuracy for one in since if one.images_seen >= now - patience]
     rests = at_rest(accuracies)
     if waited < patience * (1 if rests else RESTLESS):
         return None
-    since = f"no better distance for {waited:,} images"
+    reason = f"no better distance for {waited:,} images"
     least = best(measured)
     if least.recall < NOTHING or least.least_variety < COLLAPSED:
         return Verdict(
             "collapse",
-            f"{since}, and the best has a recall of {least.recall:.0%} and, in one class, a variety of "
+            f"{reason}, and the best has a recall of {least.recall:.0%} and, in one class, a variety of "
             f"{least.least_variety:.0%} of that of real images",
         )
     level = f"the discriminator's accuracy {'rests' if rests else 'still moves'}, at {accuracies[-1]:.0%}"
-    return Verdict("enough", f"{since}, and {level}")
+    return Verdict("enough", f"{reason}, and {level}")
 
 
 def _last_worth(measured: Sequence[Measurement]) -> Measurement:
