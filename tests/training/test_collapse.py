@@ -118,8 +118,9 @@ def test_a_run_that_stands_still_has_had_enough_and_stays_so(
 
 
 def test_a_run_that_stands_still_has_its_whole_patience_after_each_return(
-    digits_folder: Path, cache: Path, tmp_path: Path
+    digits_folder: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("training.stopping.NOTHING", 2)  # any recall is none
     still = ("--learning-rate", 1e-12, "--patience", 16, "--on-collapse", "restore")
     result = begin(digits_folder, tmp_path, cache, *still, images=40)
     again = train(tmp_path, cache, "--resume", images=80)
