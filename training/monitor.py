@@ -15,12 +15,9 @@ from tqdm import tqdm
 from training import curves
 from training.bars import BAR
 from training.files import naming, remove_leftovers, replacing
-from training.run import SAMPLES_FOLDER
+from training.run import CURVES_FILE, LOG_FILE, SAMPLES_FOLDER
 from training.sample_grid import write_picture
 from training.stopping import Measurement
-
-LOG = "log.jsonl"
-CURVES = "curves.png"
 
 
 class Monitor:
@@ -31,7 +28,7 @@ class Monitor:
 
     def __init__(self, folder: Path, images_seen: int, images: int) -> None:
         self._folder = folder
-        self._log = folder / LOG
+        self._log = folder / LOG_FILE
         remove_leftovers(folder)
         _forget_after(self._log, images_seen)
         for picture in (folder / SAMPLES_FOLDER).glob("*.png"):
@@ -92,7 +89,7 @@ class Monitor:
         write_picture(samples / f"{images_seen:09d}.png", grid)
         self._board.add_image("samples", grid, images_seen, dataformats="HWC")
         self._board.flush()
-        curves.draw(self._log, self._folder / CURVES)
+        curves.draw(self._log, self._folder / CURVES_FILE)
 
     def _append(self, entry: dict[str, Any]) -> None:
         with naming(self._log), self._log.open("a", encoding="utf-8") as file:

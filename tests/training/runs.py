@@ -6,7 +6,8 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,16 @@ class Training:
         output = self.wait()
         assert self.process.exitcode == 0, output
         return output
+
+
+def wait_for(path: Path, alive: Callable[[], bool]) -> Path:
+    """The file, once it is there; the process that will write it must stay alive."""
+    deadline = time.monotonic() + PATIENCE
+    while not path.exists():
+        assert alive()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return path
 
 
 def start(command: Sequence[str]) -> subprocess.Popen[str]:

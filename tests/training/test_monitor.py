@@ -5,14 +5,15 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from training.monitor import LOG, Monitor
+from training.monitor import Monitor
+from training.run import LOG_FILE
 from training.stopping import Measurement
 
 LOSSES = {"discriminator": 0.5, "generator": 0.75, "r1": 0.1, "r2": 0.2}
 
 
 def entries(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+    return [json.loads(line) for line in (folder / LOG_FILE).read_text().splitlines()]
 
 
 def test_records_are_json_lines_and_tensorboard_scalars(tmp_path: Path) -> None:
@@ -32,7 +33,7 @@ def test_what_a_resumed_run_replays_is_logged_once(tmp_path: Path) -> None:
     with Monitor(tmp_path, 0, 300) as monitor:
         for seen in (100, 200, 300):
             monitor.record(seen, LOSSES)
-    with (tmp_path / LOG).open("a") as file:
+    with (tmp_path / LOG_FILE).open("a") as file:
         file.write('{"images_seen": 400, "disc')  # a kill in the middle of a line
     with Monitor(tmp_path, 200, 300) as monitor:
         monitor.record(300, LOSSES | {"generator": 0.5})
