@@ -18,6 +18,7 @@ BEST_FILE = "best.pt"
 CLASSIFIER_FILE = "classifier.pt"
 LOG_FILE = "log.jsonl"
 CURVES_FILE = "curves.png"
+FILES = (RUN_FILE, CHECKPOINT_FILE, BEST_FILE, CLASSIFIER_FILE, LOG_FILE, CURVES_FILE)
 SAMPLES_FOLDER = "samples"
 # in images: when to stop at the latest, how often to measure and save, and how long to wait for better ones
 IMAGES = 500_000

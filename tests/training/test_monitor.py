@@ -42,6 +42,19 @@ def test_what_a_resumed_run_replays_is_logged_once(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_what_a_killed_run_had_begun_to_write_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    begun = ("checkpoint.pt", "best.pt", "classifier.pt", "log.jsonl", "curves.png", "run.json")
+    ours = [*(f"{name}.part" for name in begun), "samples/000000100.png.part", "samples/000000200.png"]
+    others = ["film.mkv.part", "other/checkpoint.pt.part", "samples/cat.png.part", "samples/000000100.png"]
+    for name in (*ours, *others):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.part").mkdir()
+    with Monitor(tmp_path, 100, 300):
+        assert not any((tmp_path / name).exists() for name in ours)
+        assert all((tmp_path / name).exists() for name in (*others, "folder.part"))
+
+
 def test_the_bar_shows_images_speed_time_left_and_both_losses(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
