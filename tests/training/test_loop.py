@@ -11,6 +11,11 @@ from PIL import Image
 
 from tests.training import runs
 from tests.training.runs import Training, equal, finish
+from training import processes
+from training.data import ImageData
+from training.game import Game
+from training.loop import run_game
+from training.run import RunRecord
 
 IMAGES = 96
 SNAPSHOT = 16
@@ -90,3 +95,22 @@ def test_a_run_that_is_stopped_resumes_bit_for_bit(
 
 def test_a_finished_run_can_go_on(unbroken: Path, cache: Path) -> None:
     assert f"{IMAGES} images seen" in Training(unbroken, "--resume", "--cache", cache).finish()
+
+
+def test_a_signal_counts_when_all_processes_know_of_it(
+    record: RunRecord, digits_data: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that comes while they ask each other ends the run a step later, in all of them."""
+    total, sums = processes.total, []
+
+    def interrupted(number: float, device: torch.device) -> float:
+        sums.append(total(number, device))
+        if len(sums) == 2:  # the first says that all go on from the same image
+            signal.raise_signal(signal.SIGTERM)
+        return sums[-1]
+
+    monkeypatch.setattr(processes, "total", interrupted)
+    game = Game(record, torch.device("cpu"))
+    assert run_game(game, digits_data, tmp_path, record) == signal.SIGTERM
+    assert game.progress.images_seen == record.hyperparameters.batch
+    assert sums == [0, 0, 1]
