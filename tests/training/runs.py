@@ -1,5 +1,6 @@
 """Trainings in processes of their own, and the weights that they leave behind."""
 
+import itertools
 import multiprocessing
 import os
 import resource
@@ -19,6 +20,7 @@ _SERVER = multiprocessing.get_context("forkserver")
 # torch.optim imports torch._dynamo with the first optimizer
 _SERVER.set_forkserver_preload(["pytest", "training.cli", "torch._dynamo"])
 PATIENCE = 300
+_NUMBERS = itertools.count()
 
 
 class Training:
@@ -38,10 +40,9 @@ class Training:
         dies_at: int | None = None,
         signalled: tuple[int, signal.Signals] | None = None,
     ) -> None:
-        environment = environment or {}
-        self._output = folder.with_name(f"{folder.name}.{environment.get('RANK', '0')}.output")
+        self._output = folder.with_name(f"{folder.name}.{next(_NUMBERS)}.output")
         command = ["train", "--run", str(folder), *map(str, arguments)]
-        work = (command, self._output, folder, environment, limit, dies_at, signalled)
+        work = (command, self._output, folder, environment or {}, limit, dies_at, signalled)
         self.process: BaseProcess = _SERVER.Process(target=_train, args=work, daemon=True)
         self.process.start()
 
