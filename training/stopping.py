@@ -1,7 +1,7 @@
 """When a run has had enough, and when it has collapsed: a policy over what was measured."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Literal
 
@@ -28,7 +28,8 @@ class Measurement:
     distance: Frechet, in the features of a classifier; recall: the share of real images that look like
     generated ones; variety: spread of features within a class, generated over real, over all classes;
     least_variety: that of the class where it is least; accuracy: the discriminator's, balanced, on real and
-    generated images; accuracy_on_seen: the same with real images that it has learned from.
+    generated images; accuracy_on_seen: the same with real images that it has learned from; class_variety:
+    variety of each class with enough images, where there are several (older versions measured none).
     """
 
     images_seen: int
@@ -39,6 +40,7 @@ class Measurement:
     least_class: str | None
     accuracy: float
     accuracy_on_seen: float
+    class_variety: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,13 +91,24 @@ def _collapse(measured: Sequence[Measurement], since: Sequence[Measurement]) -> 
     least = best(measured).distance
     if all(one.distance > FAR * least for one in row):
         return Verdict("collapse", f"the distance rose to {now.distance:.3g}, where {least:.3g} was the best")
-    varied = any(one.least_variety > VARIED for one in measured)
-    if varied and all(one.least_variety < COLLAPSED for one in row):
-        whose = f" within {now.least_class}" if now.least_class else ""
-        return Verdict(
-            "collapse", f"the variety{whose} fell to {now.least_variety:.0%} of that of real images"
-        )
+    # a class that was varied and is no more; without classes, all images
+    names: list[str | None] = [*sorted(now.class_variety, key=now.class_variety.__getitem__)]
+    for name in names or [None]:
+        varieties = [_variety(one, name) for one in measured]
+        if max(varieties) > VARIED and all(_variety(one, name) < COLLAPSED for one in row):
+            whose = name or now.least_class
+            within = f" within {whose}" if whose else ""
+            return Verdict(
+                "collapse", f"the variety{within} fell to {varieties[-1]:.0%} of that of real images"
+            )
     return None
+
+
+def _variety(measurement: Measurement, class_name: str | None) -> float:
+    """Of that class, or at least as much, where no more is known."""
+    if class_name is None:
+        return measurement.least_variety
+    return measurement.class_variety.get(class_name, measurement.least_variety)
 
 
 def _enough(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -131,6 +132,29 @@ def test_classes_that_lose_their_variety_are_a_collapse() -> None:
     verdict = judge(run, PATIENCE)
     assert verdict is not None
     assert verdict.reason == "the variety within sandal fell to 2% of that of real images"
+
+
+def by_class(varieties: Sequence[dict[str, float]]) -> list[Measurement]:
+    """Without varieties by class, as older versions measured, the least is 0.1."""
+    run = measured([10] * len(varieties), variety=[min(now.values(), default=0.1) for now in varieties])
+    return [replace(one, class_variety=now) for one, now in zip(run, varieties, strict=True)]
+
+
+def test_a_collapse_is_of_one_class() -> None:
+    """Where another one is the least each time, and where the one that is lost never was varied."""
+    turns = [{"bag": 0.8, "coat": 0.8}, *[{"bag": 0.1, "coat": 0.8}, {"bag": 0.8, "coat": 0.1}] * 3]
+    assert ends(by_class(turns), patience=0) is None
+    poor = [{"bag": 0.2, "coat": 0.8}, {"bag": 0.2, "coat": 0.8}, *[{"bag": 0.1, "coat": 0.8}] * 4]
+    assert ends(by_class(poor), patience=0) is None
+    hidden = [{"bag": 0.2, "coat": 0.8}, *[{"bag": 0.01, "coat": 0.12}] * 3]
+    verdict = judge(by_class(hidden), 0)
+    assert verdict is not None
+    assert verdict.reason == "the variety within coat fell to 12% of that of real images"
+
+
+def test_a_run_that_an_older_version_began_is_judged_on() -> None:
+    assert ends(by_class([{"bag": 0.4}, {}, {}, {"bag": 0.1}]), patience=0) == (40_000, "collapse")
+    assert ends(by_class([{}, {}, {"bag": 0.4}]), patience=0) is None
 
 
 def test_noise_at_the_beginning_is_no_collapse() -> None:
