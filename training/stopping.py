@@ -105,7 +105,7 @@ def _collapse(measured: Sequence[Measurement], since: Sequence[Measurement]) -> 
 
 
 def _variety(measurement: Measurement, class_name: str | None) -> float:
-    """Of that class, or at least as much, where no more is known."""
+    """Of that class, or no more than that, where it is not known."""
     if class_name is None:
         return measurement.least_variety
     return measurement.class_variety.get(class_name, measurement.least_variety)
