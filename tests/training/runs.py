@@ -122,7 +122,7 @@ def signal_itself(images: int, number: signal.Signals) -> None:
             os.kill(os.getpid(), number)
         return losses
 
-    Game.step = signalled  # type: ignore[method-assign]
+    Game.step = signalled  # type: ignore[assignment, method-assign]
 
 
 def _train(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.distributed import TCPStore
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # documented, but not in __all__
 
 from tests.training import runs
 from tests.training.runs import Training, equal, finish, weights
