@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from training.bars import BAR
 from training.held_out import Pictures
 from training.networks import to_signed
-from training.progress import BAR
 
 Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]  # images [batch, H, W, C] and their labels [batch]
 BATCH = 128

@@ -15,6 +15,7 @@ from training.export import export_run
 from training.game import Game
 from training.hyperparameters import DEFAULTS, LATENTS, PENALTY_GAMMA, PRECISIONS, Hyperparameters
 from training.kept import Kept
+from training.lock import alone
 from training.loop import conclusion, run_game
 from training.losses import LOSSES
 from training.networks import NORMALIZATIONS, PRESETS, RESOLUTIONS
@@ -149,7 +150,7 @@ def train(
     options = locals()
     given = {name: options[name] for name in HYPERPARAMETERS if options.get(name) is not None}
     plan = {name: options[name] for name in PLAN if options[name] is not None}
-    with mistakes.in_a_line():
+    with mistakes.in_a_line("lower --microbatch (or --batch), --preset or --resolution"):
         target = choose_device(device)
         with processes.joined(target):
             if resume:
@@ -158,13 +159,14 @@ def train(
                 record, loaded = start.begin(folder, data, column, given, cache)
             record = record.model_copy(update=plan)
             game = Game(record, target)
-            if processes.is_first():
-                run.write(folder, record)
-            # a run that was killed before its first checkpoint begins again, to the same weights
-            if resume and checkpoint.exists(folder / run.CHECKPOINT_FILE):
-                game.load(folder)
-            with deterministic_kernels(on=record.hyperparameters.deterministic):
-                end = run_game(game, loaded, folder, record)
+            with alone(folder):
+                if processes.is_first():
+                    (run.write if resume else run.begin)(folder, record)
+                # a run that was killed before its first checkpoint begins again, to the same weights
+                if resume and checkpoint.exists(folder / run.CHECKPOINT_FILE):
+                    game.load(folder)
+                with deterministic_kernels(on=record.hyperparameters.deterministic):
+                    end = run_game(game, loaded, folder, record)
     if processes.is_first():
         if isinstance(end, Verdict):
             typer.echo(conclusion(end, game))
@@ -194,7 +196,7 @@ def export(
 
     The file is compared with PyTorch first: should the pictures differ, nothing is written.
     """
-    with mistakes.in_a_line():
+    with mistakes.in_a_line("export it on a machine that has more"):
         name = name or _shelf_name(run.read(folder).data.name)
         exported = export_run(folder, name, license_, Shelf(models))
     state = (
@@ -247,7 +249,7 @@ def evaluate(
     Writes evaluation.json and pictures beside the version, and both into the model card. Finished parts are
     kept in --cache until then: after an interruption, the same command goes on.
     """
-    with mistakes.in_a_line():
+    with mistakes.in_a_line("lower --images"):
         shelved = Shelf(models).find(generator)
         refuse_unfit(shelved)
         shape = shelved.contract.image

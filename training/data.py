@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
+from training.bars import BAR
 from training.files import replacing_folder
 from training.pixels import UnsupportedImage, is_grey, to_square
-from training.progress import BAR
 from training.tables import DataError, find_table, image_column, read_columns
 
 UNREADABLE_SHARE = 0.01

@@ -1,5 +1,6 @@
 """How good an exported generator is, measured on the file itself through ONNX Runtime."""
 
+import hashlib
 import sys
 from functools import partial
 from pathlib import Path
@@ -48,7 +49,7 @@ def evaluate(subject: Subject, kept: Kept, inception_weights: Path | None = None
     published, unavailable = None, None
     try:
         published = kept.part(
-            "inception",
+            _inception_part(inception_weights),
             InceptionScores,
             lambda: inception.measure(real.train.images, subject.generated, inception_weights),
         )
@@ -76,3 +77,11 @@ def evaluate(subject: Subject, kept: Kept, inception_weights: Path | None = None
         memorisation=kept.part("memorisation", Memorisation, partial(memorisation.measure, subject)),
         mixtures=mixing.study(subject, kept) if subject.classes else [],
     )
+
+
+def _inception_part(weights: Path | None) -> str:
+    """Other weights give other measures."""
+    if weights is None:
+        return "inception"
+    with weights.open("rb") as file:
+        return f"inception-{hashlib.file_digest(file, 'sha256').hexdigest()}"

@@ -9,7 +9,7 @@ from scipy.special import ndtr, ndtri
 from tqdm import tqdm
 
 from models.contract import Contract
-from training.progress import BAR
+from training.bars import BAR
 
 
 class ExportedGenerator:

@@ -5,8 +5,8 @@ from pathlib import Path
 from training import checkpoint
 from training.classifier import Classifier, fit, fit_turns
 from training.held_out import Part
+from training.run import CLASSIFIER_FILE
 
-CLASSIFIER_FILE = "classifier.pt"
 TURNS = 4
 # images shown to the classifier: each of them so often, within bounds
 EPOCHS, FEWEST, MOST = 10, 3_000, 30_000

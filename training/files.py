@@ -56,10 +56,9 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what `replacing` had begun, anywhere in a folder, when it was killed."""
-    for leftover in folder.rglob(f"*{ASIDE}"):
-        leftover.unlink()
+def remove_leftover(path: Path) -> None:
+    """Remove what `replacing` had begun to write for `path` when it was killed."""
+    path.with_name(path.name + ASIDE).unlink(missing_ok=True)
 
 
 def _sync_names(folder: Path) -> None:

@@ -2,9 +2,8 @@
 
 import copy
 import sys
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -21,35 +20,13 @@ from training.held_out import Part, Pictures
 from training.losses import LOSSES, Objective, discriminator_loss, generator_loss
 from training.networks import build, to_pixels, to_signed
 from training.normalization import full_precision_spectrum, measure_statistics, update_spectrum
+from training.progress import Progress
 from training.run import CHECKPOINT_FILE, RunError, RunRecord
-from training.stopping import Measurement
 
 SAMPLE_COLUMNS = 10
 Network = TypeVar("Network", bound=nn.Module)
 # microbatches whose statistics the average draws with
 STATISTICS = 16
-
-
-@dataclass
-class Progress:
-    """How far a run is: real images seen, seconds spent, and on what.
-
-    measured: since it began, or last went back to its best state; returns: how often it did.
-    """
-
-    images_seen: int = 0
-    seconds: float = 0.0
-    hardware: str = ""
-    measured: list[Measurement] = field(default_factory=list)
-    returns: int = 0
-
-    def state_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
-        for name, value in state_dict.items():
-            setattr(self, name, value)
-        self.measured = [Measurement(**one) for one in state_dict.get("measured", ())]
 
 
 class Microbatch(NamedTuple):
@@ -113,6 +90,7 @@ class Game:
         if news := checkpoint.load(folder / name, parts):
             _say(news)
         self.progress.returns += 1
+        self.progress.returned_at = self.progress.images_seen
 
     def step(self, data: ImageData | Part) -> dict[str, Tensor]:
         """Update the discriminator, then the generator, on one batch; gives losses and penalties."""

@@ -51,8 +51,7 @@ def measure(real: NDArray[np.uint8], generated: NDArray[np.uint8], weights: Path
     url = fidelity.feature_extractor_inceptionv3.URL_INCEPTION_V3
     try:
         if weights is not None:
-            # torch-fidelity would run what a file of weights tells it to
-            torch.load(weights, map_location="cpu", weights_only=True)
+            _refuse_unfit(weights)
         elif not torch.cuda.is_available():
             raise InceptionUnavailable(
                 f"Inception takes hours without a GPU; to have it all the same, download {url} and name the "
@@ -80,8 +79,6 @@ def measure(real: NDArray[np.uint8], generated: NDArray[np.uint8], weights: Path
             f"the weights of Inception cannot be downloaded from {url} ({error.reason}); name a file of them "
             "with --inception-weights"
         ) from None
-    except UnpicklingError:
-        raise InceptionUnavailable(f"{weights} holds no weights") from None
     except (RuntimeError, OSError, KeyError) as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise InceptionUnavailable(f"{weights or 'Inception'} cannot be used: {reason}") from None
@@ -96,6 +93,16 @@ def measure(real: NDArray[np.uint8], generated: NDArray[np.uint8], weights: Path
         real_images=len(real),
         generated_images=len(generated),
     )
+
+
+def _refuse_unfit(weights: Path) -> None:
+    """Torch-fidelity would run what a file of weights tells it to."""
+    try:
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+    except (UnpicklingError, EOFError, IndexError, TypeError, ValueError):  # what torch makes of other files
+        state = None
+    if not isinstance(state, dict):
+        raise InceptionUnavailable(f"{weights} holds no weights")
 
 
 class _Pictures(Dataset[torch.Tensor]):

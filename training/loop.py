@@ -61,9 +61,11 @@ def conclusion(verdict: Verdict, game: Game) -> str:
 
 def _asked(received: list[signal.Signals], device: torch.device) -> bool:
     """Whether a signal came to any process, so that all stop after the same step."""
-    if processes.total(len(received), device) and not received:
+    # a signal that comes in the meantime is not yet known to the others
+    asked = processes.total(len(received), device) > 0
+    if asked and not received:
         received.append(signal.SIGTERM)
-    return bool(received)
+    return asked
 
 
 @contextmanager

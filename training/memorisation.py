@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 from tqdm import tqdm
 
-from training.progress import BAR
+from training.bars import BAR
 from training.subject import Subject
 
 IMAGES = 10_000  # of each set, at most
@@ -56,7 +56,9 @@ class Memorisation(BaseModel):
 
 
 def measure(subject: Subject) -> Memorisation:
-    train, test = subject.real.train.images, subject.real.test.images[:IMAGES]
+    train, every = subject.real.train.images, subject.real.test.images
+    # they may be sorted by class
+    test = every[np.sort(np.random.default_rng(subject.seed).permutation(len(every))[:IMAGES])]
     generated = subject.generated[:IMAGES]  # in no order already
     sets = train, test, generated
     small = [_small(images) for images in sets]

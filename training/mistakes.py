@@ -19,8 +19,11 @@ from training.tables import DataError
 
 
 @contextmanager
-def in_a_line() -> Iterator[None]:
-    """Turn what Ganserve raises on purpose into a message and the exit code 1."""
+def in_a_line(out_of_memory: str) -> Iterator[None]:
+    """Turn what Ganserve raises on purpose into a message and the exit code 1.
+
+    out_of_memory: what the user of this command can do then.
+    """
     try:
         yield
     except ValidationError as error:
@@ -35,7 +38,7 @@ def in_a_line() -> Iterator[None]:
             error
         ):
             raise
-        _fail("out of memory; lower --microbatch (or --batch), --preset or --resolution")
+        _fail(f"out of memory; {out_of_memory}")
     except (
         CheckpointError,
         Collapsed,

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 from tqdm import tqdm
 
+from training.bars import BAR
 from training.classifier import BATCH, Batch, fit_batches, shuffled
 from training.kept import Kept
-from training.progress import BAR
 from training.subject import Subject
 
 # share of the real images: (seeds, share of --presentations)

@@ -13,14 +13,11 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from training import curves
-from training.files import naming, remove_leftovers, replacing
-from training.progress import BAR
-from training.run import SAMPLES_FOLDER
+from training.bars import BAR
+from training.files import ASIDE, naming, remove_leftover, replacing
+from training.run import CURVES_FILE, FILES, LOG_FILE, SAMPLES_FOLDER
 from training.sample_grid import write_picture
 from training.stopping import Measurement
-
-LOG = "log.jsonl"
-CURVES = "curves.png"
 
 
 class Monitor:
@@ -31,12 +28,11 @@ class Monitor:
 
     def __init__(self, folder: Path, images_seen: int, images: int) -> None:
         self._folder = folder
-        self._log = folder / LOG
-        remove_leftovers(folder)
+        self._log = folder / LOG_FILE
+        for name in FILES:
+            remove_leftover(folder / name)
         _forget_after(self._log, images_seen)
-        for picture in (folder / SAMPLES_FOLDER).glob("*.png"):
-            if picture.stem.isdecimal() and int(picture.stem) > images_seen:
-                picture.unlink()
+        _remove_samples_after(folder / SAMPLES_FOLDER, images_seen)
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=images_seen + 1)
         self._bar = tqdm(total=images, initial=images_seen, unit="img", unit_scale=True, **BAR)
         self._since = time.perf_counter(), images_seen
@@ -92,7 +88,7 @@ class Monitor:
         write_picture(samples / f"{images_seen:09d}.png", grid)
         self._board.add_image("samples", grid, images_seen, dataformats="HWC")
         self._board.flush()
-        curves.draw(self._log, self._folder / CURVES)
+        curves.draw(self._log, self._folder / CURVES_FILE)
 
     def _append(self, entry: dict[str, Any]) -> None:
         with naming(self._log), self._log.open("a", encoding="utf-8") as file:
@@ -100,6 +96,14 @@ class Monitor:
 
     def _say(self, line: str) -> None:
         self._bar.write(line, file=sys.stderr)
+
+
+def _remove_samples_after(folder: Path, images_seen: int) -> None:
+    for path in folder.glob("*.png*"):
+        number, _, kind = path.name.partition(".")
+        begun = kind == f"png{ASIDE}"
+        if number.isdecimal() and (begun or (kind == "png" and int(number) > images_seen)):
+            path.unlink()
 
 
 def _forget_after(log: Path, images_seen: int) -> None:

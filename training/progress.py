@@ -1,8 +1,30 @@
-"""How progress bars look, wherever something takes long."""
+"""How far a run is."""
 
-import sys
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-# A log file gets a line every half minute, not one every tenth of a second.
-_SECONDS = 0.1 if sys.stderr.isatty() else 30
-BAR: dict[str, Any] = {"dynamic_ncols": True, "mininterval": _SECONDS, "maxinterval": max(10, _SECONDS)}
+from training.stopping import Measurement
+
+
+@dataclass
+class Progress:
+    """Real images seen, seconds spent, and on what.
+
+    measured: since it began, but for what it lost when it went back to its best state; returns: how often it
+    did; returned_at: how many images it had seen when it last did.
+    """
+
+    images_seen: int = 0
+    seconds: float = 0.0
+    hardware: str = ""
+    measured: list[Measurement] = field(default_factory=list)
+    returns: int = 0
+    returned_at: int = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        for name, value in state_dict.items():
+            setattr(self, name, value)
+        self.measured = [Measurement(**one) for one in state_dict.get("measured", ())]

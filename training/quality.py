@@ -45,15 +45,21 @@ class Quality:
             least_class=None if spread.least_class is None else self._classes[spread.least_class],
             accuracy=balanced_accuracy(on_unseen, unseen.labels, on_drawn, unseen.labels),
             accuracy_on_seen=balanced_accuracy(on_seen, seen.labels, on_drawn, unseen.labels),
+            class_variety={self._classes[number]: ratio for number, ratio in spread.by_class.items()},
         )
 
 
 class Variety(NamedTuple):
-    """Spread of generated features within a class over that of real ones: over all, and where it is least."""
+    """Spread of generated features within a class over that of real ones.
+
+    Over all classes; of the class where it is least; and of each class with enough images. Without two such
+    classes, least is that over all.
+    """
 
     overall: float
     least: float
     least_class: int | None
+    by_class: dict[int, float]
 
 
 def variety(real: Features, generated: Features, labels: Labels) -> Variety:
@@ -65,13 +71,14 @@ def variety(real: Features, generated: Features, labels: Labels) -> Variety:
     numbers = np.bincount(labels)
     sums = [_squares_by_class(features, labels) for features in (real, generated)]
     ratios = {
-        number: _ratio(sums[0][number], sums[1][number]) for number in np.flatnonzero(numbers >= ENOUGH)
+        number: _ratio(sums[0][number], sums[1][number])
+        for number in np.flatnonzero(numbers >= ENOUGH).tolist()
     }
     overall = _ratio(sums[0].sum(), sums[1].sum())
     if len(ratios) < 2:
-        return Variety(overall, overall, None)
+        return Variety(overall, overall, None, {})
     least = min(ratios, key=lambda number: ratios[number])
-    return Variety(overall, ratios[least], int(least))
+    return Variety(overall, ratios[least], least, ratios)
 
 
 def _squares_by_class(features: Features, labels: Labels) -> NDArray[np.float64]:

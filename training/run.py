@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from training import checkpoint
 from training.data import ImageData
 from training.files import replacing
 from training.held_out import number_held_out
@@ -14,6 +15,10 @@ from training.hyperparameters import Hyperparameters
 RUN_FILE = "run.json"
 CHECKPOINT_FILE = "checkpoint.pt"
 BEST_FILE = "best.pt"
+CLASSIFIER_FILE = "classifier.pt"
+LOG_FILE = "log.jsonl"
+CURVES_FILE = "curves.png"
+FILES = (RUN_FILE, CHECKPOINT_FILE, BEST_FILE, CLASSIFIER_FILE, LOG_FILE, CURVES_FILE)
 SAMPLES_FOLDER = "samples"
 # in images: when to stop at the latest, how often to measure and save, and how long to wait for better ones
 IMAGES = 500_000
@@ -100,14 +105,22 @@ def _with(recorded: dict[str, Any], name: str, value: object) -> Hyperparameters
 
 
 def refuse_existing(folder: Path) -> None:
-    """Raise RunError when a run is in the folder."""
-    if (folder / RUN_FILE).exists():
+    """Raise RunError when the folder holds a checkpoint: a run without one has nothing to lose."""
+    if any(checkpoint.exists(folder / name) for name in (CHECKPOINT_FILE, BEST_FILE)):
         raise RunError(f"{folder} holds a run already; continue it with --resume, or name another --run")
 
 
+def begin(folder: Path, record: RunRecord) -> None:
+    """Record a new run in its folder, in the place of one without a checkpoint. Raises RunError."""
+    refuse_existing(folder)
+    if (folder / RUN_FILE).exists():
+        for name in (CLASSIFIER_FILE, CURVES_FILE):
+            (folder / name).unlink(missing_ok=True)
+    write(folder, record)
+
+
 def write(folder: Path, record: RunRecord) -> None:
-    """Record a run, in a folder that is made when there is none."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Record a run in its folder."""
     with replacing(folder / RUN_FILE) as aside:
         aside.write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
 

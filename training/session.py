@@ -101,7 +101,8 @@ class Session:
         return self._quality.measure(self._game)
 
     def _judgement(self) -> Verdict | None:
-        return judge(self._game.progress.measured, self._record.patience)
+        progress = self._game.progress
+        return judge(progress.measured, self._record.patience, progress.returned_at)
 
     def _weigh(self, verdict: Verdict | None) -> Verdict | None:
         """Go back to the best state instead, when the run has collapsed and may do so."""

@@ -67,17 +67,21 @@ def load_images(
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of this process. Raises RunError."""
-    if name == "auto":
-        return (
-            torch.device("cuda", processes.local_rank()) if torch.cuda.is_available() else torch.device("cpu")
-        )
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+    """The device of this process: of several on one machine, each has a GPU. Raises RunError."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise RunError(f"--device must be auto, cpu, cuda or cuda:N, got {name}")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise RunError(f"--device {name}: torch finds {torch.cuda.device_count()} CUDA devices here")
-    return device
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    chosen = name.partition(":")[2]
+    if chosen and processes.count() > 1:
+        raise RunError(
+            f"--device {name} would be that of all {processes.count()} processes; give --device cuda"
+        )
+    index, found = int(chosen or processes.local_rank()), torch.cuda.device_count()
+    if index >= found:
+        whose = "" if chosen else f", and process {index} of this machine has none"
+        raise RunError(f"--device {name}: torch finds {found} CUDA devices here, numbered from 0{whose}")
+    return torch.device("cuda", index)
 
 
 @contextmanager

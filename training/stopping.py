@@ -1,7 +1,7 @@
 """When a run has had enough, and when it has collapsed: a policy over what was measured."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Literal
 
@@ -28,7 +28,8 @@ class Measurement:
     distance: Frechet, in the features of a classifier; recall: the share of real images that look like
     generated ones; variety: spread of features within a class, generated over real, over all classes;
     least_variety: that of the class where it is least; accuracy: the discriminator's, balanced, on real and
-    generated images; accuracy_on_seen: the same with real images that it has learned from.
+    generated images; accuracy_on_seen: the same with real images that it has learned from; class_variety:
+    variety of each class with enough images, where there are several (older versions measured none).
     """
 
     images_seen: int
@@ -39,6 +40,7 @@ class Measurement:
     least_class: str | None
     accuracy: float
     accuracy_on_seen: float
+    class_variety: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,19 @@ def best(measured: Sequence[Measurement]) -> Measurement:
     return min(measured, key=lambda one: one.distance)
 
 
-def judge(measured: Sequence[Measurement], patience: int) -> Verdict | None:
+def judge(measured: Sequence[Measurement], patience: int, returned_at: int = 0) -> Verdict | None:
     """What all measurements of a run, in order, say about it; None when it should go on.
 
-    patience: images without a better distance; 0 has no end.
+    patience: images without a better distance; 0 has no end. returned_at: images seen when the run last went
+    back to its best state: it has its whole patience since, and what it draws now is judged by what it drew
+    since.
     """
-    if not measured:
+    since = [one for one in measured if one.images_seen > returned_at]
+    if not since:
         return None
-    return _collapse(measured) or (_enough(measured, patience) if patience else None)
+    return _collapse(measured, since) or (
+        _enough(measured, since, patience, returned_at) if patience else None
+    )
 
 
 def at_rest(accuracies: Sequence[float]) -> bool:
@@ -76,40 +83,53 @@ def at_rest(accuracies: Sequence[float]) -> bool:
     return abs(after - 0.5) <= REST or abs(after - before) <= REST
 
 
-def _collapse(measured: Sequence[Measurement]) -> Verdict | None:
+def _collapse(measured: Sequence[Measurement], since: Sequence[Measurement]) -> Verdict | None:
     """What was good and is bad now; the noise that a run begins with never was good."""
-    now, row = measured[-1], measured[-ROW:]
+    now, row = since[-1], since[-ROW:]
     if len(row) < ROW:
         return None
     least = best(measured).distance
     if all(one.distance > FAR * least for one in row):
         return Verdict("collapse", f"the distance rose to {now.distance:.3g}, where {least:.3g} was the best")
-    varied = any(one.least_variety > VARIED for one in measured)
-    if varied and all(one.least_variety < COLLAPSED for one in row):
-        whose = f" within {now.least_class}" if now.least_class else ""
-        return Verdict(
-            "collapse", f"the variety{whose} fell to {now.least_variety:.0%} of that of real images"
-        )
+    # a class that was varied and is no more; without classes, all images
+    names: list[str | None] = [*sorted(now.class_variety, key=now.class_variety.__getitem__)]
+    for name in names or [None]:
+        varieties = [_variety(one, name) for one in measured]
+        if max(varieties) > VARIED and all(_variety(one, name) < COLLAPSED for one in row):
+            whose = name or now.least_class
+            within = f" within {whose}" if whose else ""
+            return Verdict(
+                "collapse", f"the variety{within} fell to {varieties[-1]:.0%} of that of real images"
+            )
     return None
 
 
-def _enough(measured: Sequence[Measurement], patience: int) -> Verdict | None:
-    now = measured[-1].images_seen
-    waited = now - _last_worth(measured).images_seen
-    accuracies = [one.accuracy for one in measured if one.images_seen >= now - patience]
+def _variety(measurement: Measurement, class_name: str | None) -> float:
+    """Of that class, or no more than that, where it is not known."""
+    if class_name is None:
+        return measurement.least_variety
+    return measurement.class_variety.get(class_name, measurement.least_variety)
+
+
+def _enough(
+    measured: Sequence[Measurement], since: Sequence[Measurement], patience: int, returned_at: int
+) -> Verdict | None:
+    now = since[-1].images_seen
+    waited = now - max(_last_worth(measured).images_seen, returned_at)
+    accuracies = [one.accuracy for one in since if one.images_seen >= now - patience]
     rests = at_rest(accuracies)
     if waited < patience * (1 if rests else RESTLESS):
         return None
-    since = f"no better distance for {waited:,} images"
+    reason = f"no better distance for {waited:,} images"
     least = best(measured)
     if least.recall < NOTHING or least.least_variety < COLLAPSED:
         return Verdict(
             "collapse",
-            f"{since}, and the best has a recall of {least.recall:.0%} and, in one class, a variety of "
+            f"{reason}, and the best has a recall of {least.recall:.0%} and, in one class, a variety of "
             f"{least.least_variety:.0%} of that of real images",
         )
     level = f"the discriminator's accuracy {'rests' if rests else 'still moves'}, at {accuracies[-1]:.0%}"
-    return Verdict("enough", f"{since}, and {level}")
+    return Verdict("enough", f"{reason}, and {level}")
 
 
 def _last_worth(measured: Sequence[Measurement]) -> Measurement:

@@ -1,5 +1,6 @@
 """Trainings in processes of their own, and the weights that they leave behind."""
 
+import itertools
 import multiprocessing
 import os
 import resource
@@ -19,13 +20,15 @@ _SERVER = multiprocessing.get_context("forkserver")
 # torch.optim imports torch._dynamo with the first optimizer
 _SERVER.set_forkserver_preload(["pytest", "training.cli", "torch._dynamo"])
 PATIENCE = 300
+_NUMBERS = itertools.count()
 
 
 class Training:
     """`ganserve train --run folder` with these arguments as a process on one thread.
 
     environment: beside that of the tests; limit: bytes that it may write to one file; dies_at: it kills
-    itself just before it opens (to write), makes, renames or removes this many files of its folder.
+    itself just before it opens (to write), makes, renames or removes this many files of its folder;
+    signalled: it sends itself this signal after a step, when it has seen so many images.
     """
 
     def __init__(
@@ -35,12 +38,11 @@ class Training:
         environment: dict[str, str] | None = None,
         limit: int | None = None,
         dies_at: int | None = None,
+        signalled: tuple[int, signal.Signals] | None = None,
     ) -> None:
-        self.folder = folder
-        environment = environment or {}
-        self._output = folder.with_name(f"{folder.name}.{environment.get('RANK', '0')}.output")
+        self._output = folder.with_name(f"{folder.name}.{next(_NUMBERS)}.output")
         command = ["train", "--run", str(folder), *map(str, arguments)]
-        work = (command, self._output, folder, environment, limit, dies_at)
+        work = (command, self._output, folder, environment or {}, limit, dies_at, signalled)
         self.process: BaseProcess = _SERVER.Process(target=_train, args=work, daemon=True)
         self.process.start()
 
@@ -56,21 +58,15 @@ class Training:
         assert self.process.exitcode == 0, output
         return output
 
-    def stop(self, number: signal.Signals) -> str:
-        """Send a signal once there is a checkpoint; gives what it printed until it ended."""
-        wait_for(self.folder / "checkpoint.pt", self.process.is_alive)
-        assert self.process.pid
-        os.kill(self.process.pid, number)
-        return self.wait()
 
-
-def wait_for(path: Path, alive: Callable[[], bool]) -> None:
-    """Until the file is there; the process that will write it must stay alive."""
+def wait_for(path: Path, alive: Callable[[], bool]) -> Path:
+    """The file, once it is there; the process that will write it must stay alive."""
     deadline = time.monotonic() + PATIENCE
     while not path.exists():
         assert alive()
         assert time.monotonic() < deadline
         time.sleep(0.01)
+    return path
 
 
 def start(command: Sequence[str]) -> subprocess.Popen[str]:
@@ -114,6 +110,21 @@ def decisions(run: Path) -> dict[str, Any]:
     return {name: value for name, value in progress.items() if name not in {"seconds", "hardware"}}
 
 
+def signal_itself(images: int, number: signal.Signals) -> None:
+    """Let the training of this process send itself a signal after a step, when it has seen so many images."""
+    from training.game import Game  # noqa: PLC0415 - the server has it already
+
+    step = Game.step
+
+    def signalled(game: Any, data: Any) -> Any:
+        losses = step(game, data)
+        if game.progress.images_seen == images:
+            os.kill(os.getpid(), number)
+        return losses
+
+    Game.step = signalled  # type: ignore[assignment, method-assign]
+
+
 def _train(
     command: list[str],
     output: Path,
@@ -121,6 +132,7 @@ def _train(
     environment: dict[str, str],
     limit: int | None,
     dies_at: int | None,
+    signalled: tuple[int, signal.Signals] | None,
 ) -> None:
     with output.open("w") as file:
         for descriptor in (sys.stdout.fileno(), sys.stderr.fileno()):
@@ -131,6 +143,8 @@ def _train(
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     if dies_at is not None:
         _die_at(dies_at, folder)
+    if signalled is not None:
+        signal_itself(*signalled)
     from training.cli import app  # noqa: PLC0415 - the server has it already
 
     app(command)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from models.shelf import Shelf
 from training.cli import app
+from training.game import Game
 from training.run import read
 
 
@@ -180,6 +181,7 @@ def test_out_of_memory_is_told_in_a_line(digits_folder: Path, cache: Path, tmp_p
     program = """
 import resource, sys
 from training.cli import app
+from training.game import Game
 from training.run import read
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, used + 2**30))
@@ -192,6 +194,41 @@ app()
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1].startswith("ganserve: out of memory; lower --microbatch")
     assert "Traceback" not in result.stderr
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_is_begun_anew(
+    digits_folder: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_memory(*_: object) -> None:
+        raise torch.OutOfMemoryError
+
+    new = ("train", digits_folder, "--run", tmp_path, "--cache", cache, "--batch", 8, "--images", 8)
+    with monkeypatch.context() as patch:
+        patch.setattr(Game, "step", out_of_memory)
+        refused(ganserve(*new, "--resolution", 32), "out of memory; lower --microbatch")
+    assert (tmp_path / "classifier.pt").exists()  # of larger images
+    result = ganserve(*new, "--resolution", 16, "--microbatch", 4)
+    assert result.exit_code == 0, result.output
+    assert read(tmp_path).hyperparameters.microbatch == 4
+    refused(ganserve(*new), "holds a run already")
+
+
+@pytest.mark.parametrize(
+    ("command", "advice"),
+    [
+        (("export", "--run", "."), "out of memory; export it on a machine that has more"),
+        (("evaluate", "digits", "--data", "."), "out of memory; lower --images"),
+    ],
+)
+def test_out_of_memory_each_command_names_its_own_options(
+    command: tuple[str, ...], advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out_of_memory(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("training.run.read", out_of_memory)
+    monkeypatch.setattr(Shelf, "find", out_of_memory)
+    refused(ganserve(*command), advice)
 
 
 def test_divergence_ends_the_run_in_a_line(digits_folder: Path, cache: Path, tmp_path: Path) -> None:

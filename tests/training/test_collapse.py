@@ -115,3 +115,16 @@ def test_a_run_that_stands_still_has_had_enough_and_stays_so(
     longer = train(tmp_path, cache, "--resume", "--patience", 24)
     assert "no better distance for 24 images" in " ".join(longer.output.split())
     assert read(tmp_path).patience == 24
+
+
+def test_a_run_that_stands_still_has_its_whole_patience_after_each_return(
+    digits_folder: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.stopping.NOTHING", 2)  # any recall is none
+    still = ("--learning-rate", 1e-12, "--patience", 16, "--on-collapse", "restore")
+    result = begin(digits_folder, tmp_path, cache, *still, images=40)
+    again = train(tmp_path, cache, "--resume", images=80)
+    assert (result.exit_code, again.exit_code) == (0, 1), again.output
+    returns = [entry["images_seen"] for entry in log(tmp_path) if "returned_to" in entry]
+    assert returns == [24, 40, 56]
+    assert decisions(tmp_path)["images_seen"] == 72

@@ -21,7 +21,6 @@ def test_base_is_the_generator_of_the_paper() -> None:
 
 
 def test_weights_begin_as_in_the_paper() -> None:
-    torch.manual_seed(0)
     for network in (
         Generator(PRESETS["tiny"], 32, 3, 0),
         Discriminator(PRESETS["tiny"], 32, 3, 0, batch_norm=True),
@@ -40,7 +39,6 @@ def test_batch_normalisation_stands_in_all_layers_of_the_discriminator_but_the_f
 
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_the_batch_has_a_part_in_a_logit_only_with_batch_normalisation(batch_norm: bool) -> None:
-    torch.manual_seed(0)
     network = Discriminator(PRESETS["tiny"], 16, 1, 0, batch_norm=batch_norm)
     images = torch.randn(4, 1, 16, 16)
     with torch.no_grad():
@@ -57,7 +55,6 @@ def test_images_lie_between_minus_1_and_1() -> None:
 
 
 def test_a_label_changes_what_is_drawn_and_how_it_is_judged() -> None:
-    torch.manual_seed(0)
     generator = Generator(PRESETS["tiny"], 16, 1, 2).eval()
     discriminator = Discriminator(PRESETS["tiny"], 16, 1, 2, batch_norm=False)
     with torch.no_grad():

@@ -10,8 +10,9 @@ from PIL import Image
 
 from models.shelf import Generator, Shelf
 from tests.training.galleries import chosen, gallery, real_digits
-from training import mixing, report, scores
+from training import inception, mixing, report, scores
 from training.evaluation import Evaluation, evaluate
+from training.inception import InceptionScores
 from training.kept import Kept
 from training.subject import RealImages, Subject
 
@@ -110,3 +111,25 @@ def test_an_interrupted_evaluation_goes_on(
             evaluate(subject(generator, real), Kept(tmp_path / "kept", {}))
     monkeypatch.setattr(scores, "measure", lambda _: pytest.fail("measured again"))
     assert evaluate(subject(generator, real), Kept(tmp_path / "kept", {})) == whole
+
+
+def test_an_interrupted_evaluation_measures_again_with_other_weights(
+    generator: Generator, real: RealImages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured_with: list[bytes] = []
+
+    def measure(_real: object, _generated: object, weights: Path) -> InceptionScores:
+        measured_with.append(weights.read_bytes())
+        return InceptionScores.model_validate(dict.fromkeys(InceptionScores.model_fields, 1))
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(inception, "measure", measure)
+    monkeypatch.setattr(scores, "measure", interrupt)
+    weights = tmp_path / "weights.pth"
+    for content in (b"one", b"one", b"two", b"one"):
+        weights.write_bytes(content)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(subject(generator, real), Kept(tmp_path / "kept", {}), weights)
+    assert measured_with == [b"one", b"two"]

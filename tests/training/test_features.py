@@ -7,8 +7,9 @@ import torch
 from tests.digits import digits
 from training.checkpoint import CheckpointError
 from training.data import ImageData
-from training.features import CLASSIFIER_FILE, fitted
+from training.features import fitted
 from training.held_out import Part, Rows, split
+from training.run import CLASSIFIER_FILE
 
 
 @pytest.fixture(scope="module")

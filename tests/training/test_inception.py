@@ -60,13 +60,20 @@ def test_its_distances_are_those_of_its_features(
     assert "Inception" in capsys.readouterr().err
 
 
-def test_weights_that_are_none_are_told(tmp_path: Path) -> None:
-    images = pictures(5, 3, 1, 256)
-    text, other = tmp_path / "text.pth", tmp_path / "other.pth"
-    text.write_text("weights")
+@pytest.mark.parametrize("content", [b"", b"weights", b".", torch.zeros(2), [torch.zeros(2)]])
+def test_files_without_weights_are_told(content: object, tmp_path: Path) -> None:
+    images, path = pictures(5, 3, 1, 256), tmp_path / "none.pth"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    with pytest.raises(InceptionUnavailable, match=r"none\.pth holds no weights"):
+        measure(images, images, path)
+
+
+def test_weights_of_another_network_are_told(tmp_path: Path) -> None:
+    images, other = pictures(5, 3, 1, 256), tmp_path / "other.pth"
     torch.save({"weight": torch.zeros(2)}, other)
-    with pytest.raises(InceptionUnavailable, match=r"text\.pth holds no weights"):
-        measure(images, images, text)
     with pytest.raises(InceptionUnavailable, match=r"other\.pth cannot be used: .*state_dict"):
         measure(images, images, other)
 

@@ -11,6 +11,11 @@ from PIL import Image
 
 from tests.training import runs
 from tests.training.runs import Training, equal, finish
+from training import processes
+from training.data import ImageData
+from training.game import Game
+from training.loop import run_game
+from training.run import RunRecord
 
 IMAGES = 96
 SNAPSHOT = 16
@@ -66,20 +71,21 @@ def test_a_seed_reproduces_a_run_bit_for_bit(unbroken: Path, options: list[str],
     assert equal(unbroken, tmp_path / "run")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("number", "saved"), [(signal.SIGKILL, 2 * SNAPSHOT), (signal.SIGTERM, 40), (signal.SIGINT, 40)]
+)
 def test_a_run_that_is_stopped_resumes_bit_for_bit(
-    number: signal.Signals, unbroken: Path, options: list[str], cache: Path, tmp_path: Path
+    number: signal.Signals, saved: int, unbroken: Path, options: list[str], cache: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    training = Training(run, *options)
-    output = training.stop(number)
+    training = Training(run, *options, signalled=(40, number))
+    output = training.wait()
     if number is signal.SIGKILL:
         assert training.process.exitcode == -number
     else:
         assert training.process.exitcode == 128 + number
         assert f"stopped by {number.name}; continue with: ganserve train" in output
-    before = torch.load(run / "checkpoint.pt", weights_only=True)["progress"]["images_seen"]
-    assert 0 < before < IMAGES, "the run was over before the signal came"
+    assert torch.load(run / "checkpoint.pt", weights_only=True)["progress"]["images_seen"] == saved
     Training(run, "--resume", "--cache", cache).finish()
     assert equal(unbroken, run)
     logged = images_logged(run)
@@ -89,3 +95,22 @@ def test_a_run_that_is_stopped_resumes_bit_for_bit(
 
 def test_a_finished_run_can_go_on(unbroken: Path, cache: Path) -> None:
     assert f"{IMAGES} images seen" in Training(unbroken, "--resume", "--cache", cache).finish()
+
+
+def test_a_signal_counts_when_all_processes_know_of_it(
+    record: RunRecord, digits_data: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that comes while they ask each other ends the run a step later, in all of them."""
+    total, sums = processes.total, []
+
+    def interrupted(number: float, device: torch.device) -> float:
+        sums.append(total(number, device))
+        if len(sums) == 2:  # the first says that all go on from the same image
+            signal.raise_signal(signal.SIGTERM)
+        return sums[-1]
+
+    monkeypatch.setattr(processes, "total", interrupted)
+    game = Game(record, torch.device("cpu"))
+    assert run_game(game, digits_data, tmp_path, record) == signal.SIGTERM
+    assert game.progress.images_seen == record.hyperparameters.batch
+    assert sums == [0, 0, 1]

@@ -51,6 +51,18 @@ def test_real_images_that_were_not_trained_on_are_not_called_copies(tmp_path: Pa
         assert space.nearer_share < 0.05
 
 
+def test_the_test_images_that_are_compared_may_stand_in_any_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memorisation, "IMAGES", 120)
+    train, test = image_data(slice(1000)), image_data(slice(1400, 1797))
+    # the first 130 are nearest to a training image, for they are some
+    sorted_test = replace(test, images=np.concatenate([train.images[:130], test.images[130:]]))
+    found = measure(subject(train.images[:20], RealImages(train, sorted_test), tmp_path, 200))
+    assert found.held_out == 120
+    assert found.pixels.held_out_median > 5
+
+
 def test_copies_are_found_and_shown(tmp_path: Path) -> None:
     real = real_digits()
     found = measure(subject(real.train.images[40:140], real, tmp_path, 3_000))

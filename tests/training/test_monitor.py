@@ -5,14 +5,15 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from training.monitor import LOG, Monitor
+from training.monitor import Monitor
+from training.run import LOG_FILE
 from training.stopping import Measurement
 
 LOSSES = {"discriminator": 0.5, "generator": 0.75, "r1": 0.1, "r2": 0.2}
 
 
 def entries(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+    return [json.loads(line) for line in (folder / LOG_FILE).read_text().splitlines()]
 
 
 def test_records_are_json_lines_and_tensorboard_scalars(tmp_path: Path) -> None:
@@ -32,13 +33,26 @@ def test_what_a_resumed_run_replays_is_logged_once(tmp_path: Path) -> None:
     with Monitor(tmp_path, 0, 300) as monitor:
         for seen in (100, 200, 300):
             monitor.record(seen, LOSSES)
-    with (tmp_path / LOG).open("a") as file:
+    with (tmp_path / LOG_FILE).open("a") as file:
         file.write('{"images_seen": 400, "disc')  # a kill in the middle of a line
     with Monitor(tmp_path, 200, 300) as monitor:
         monitor.record(300, LOSSES | {"generator": 0.5})
     assert [(entry["images_seen"], entry["generator"]) for entry in entries(tmp_path)] == [
         (100, 0.75), (200, 0.75), (300, 0.5),
     ]  # fmt: skip
+
+
+def test_what_a_killed_run_had_begun_to_write_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    begun = ("checkpoint.pt", "best.pt", "classifier.pt", "log.jsonl", "curves.png", "run.json")
+    ours = [*(f"{name}.part" for name in begun), "samples/000000100.png.part", "samples/000000200.png"]
+    others = ["film.mkv.part", "other/checkpoint.pt.part", "samples/cat.png.part", "samples/000000100.png"]
+    for name in (*ours, *others):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.part").mkdir()
+    with Monitor(tmp_path, 100, 300):
+        assert not any((tmp_path / name).exists() for name in ours)
+        assert all((tmp_path / name).exists() for name in (*others, "folder.part"))
 
 
 def test_the_bar_shows_images_speed_time_left_and_both_losses(

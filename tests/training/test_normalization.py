@@ -53,7 +53,6 @@ def test_reading_the_weight_does_not_change_it() -> None:
 
 
 def test_weights_that_begin_as_zero_are_drawn_anew() -> None:
-    torch.manual_seed(0)
     network = Discriminator(PRESETS["tiny"], 16, 1, 3)
     normalize_spectrum(network)
     logits = network(torch.randn(4, 1, 16, 16), torch.eye(3)[[0, 1, 2, 0]])
@@ -64,7 +63,6 @@ def test_weights_that_begin_as_zero_are_drawn_anew() -> None:
 
 
 def test_the_statistics_to_draw_with_are_the_means_over_the_batches() -> None:
-    torch.manual_seed(0)
     layer = nn.BatchNorm2d(2, momentum=0)
     batches = [torch.randn(4, 2, 3, 3) * number + number for number in (1, 2, 5)]
     measure_statistics(Deaf(layer), [(batch, None) for batch in batches])
@@ -78,7 +76,6 @@ def test_the_statistics_to_draw_with_are_the_means_over_the_batches() -> None:
 
 
 def test_a_generator_draws_by_itself_what_it_draws_in_a_large_batch() -> None:
-    torch.manual_seed(0)
     generator = Generator(DCGAN["tiny"], 16, 1, 3)
     latents, labels = torch.randn(8, 256, 100), torch.eye(3)[torch.randint(3, (8, 256))]
     measure_statistics(generator, zip(latents, labels, strict=True))

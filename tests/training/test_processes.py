@@ -1,20 +1,22 @@
 """Two processes beside one: under torchrun as a user starts them, and as torchrun would start them."""
 
-import os
 import signal
-import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed import TCPStore  # type: ignore[attr-defined]  # documented, but not in __all__
 
 from tests.training import runs
-from tests.training.runs import Training, equal, finish, wait_for, weights
+from tests.training.runs import Training, equal, finish, weights
+
+Both = Callable[..., list[Training]]
 
 IMAGES = 64
 # after "--", for torchrun would take --run for an option of its own
-TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--", "training")
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--")
 
 
 @pytest.fixture(scope="module")
@@ -28,19 +30,37 @@ def again(options: tuple[str, ...]) -> tuple[str, ...]:
     return ("--resume", *options[-2:])
 
 
-def both(folder: Path, *arguments: str) -> list[Training]:
-    """Two processes that find each other as torchrun lets them, which would take longer to start."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    return [
-        Training(folder, *arguments, environment=common | {"RANK": rank, "LOCAL_RANK": rank})
-        for rank in ("0", "1")
-    ]
+@pytest.fixture(scope="module")
+def both() -> Both:
+    """Starts two processes as torchrun does, which would take longer.
+
+    They meet at a store that this process holds open meanwhile, on a port that the system has chosen.
+    """
+    stores = []
+
+    def begin(
+        folder: Path, *arguments: str, signalled: tuple[int, signal.Signals] | None = None
+    ) -> list[Training]:
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        stores.append(store)
+        common = {
+            "WORLD_SIZE": "2",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(store.port),
+            "TORCHELASTIC_USE_AGENT_STORE": "True",
+        }
+        return [
+            Training(
+                folder, *arguments, environment=common | {"RANK": rank, "LOCAL_RANK": rank}, signalled=itself
+            )
+            for rank, itself in (("0", None), ("1", signalled))
+        ]
+
+    return begin
 
 
-def torchrun(folder: Path, *arguments: str) -> list[str]:
-    return [sys.executable, *TORCHRUN, "train", "--run", str(folder), *arguments]
+def torchrun(module: str, folder: Path, *arguments: str) -> list[str]:
+    return [sys.executable, *TORCHRUN, module, "train", "--run", str(folder), *arguments]
 
 
 def networks(run: Path) -> dict[str, torch.Tensor]:
@@ -62,7 +82,10 @@ GAMES = {
 
 @pytest.fixture(scope="module", params=GAMES)
 def unbroken(
-    request: pytest.FixtureRequest, options: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    options: tuple[str, ...],
+    both: Both,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Path, tuple[str, ...]]:
     """Runs "one" and "two", of as many processes, and what they were started with."""
     folder, game = tmp_path_factory.mktemp(request.param), (*options, *GAMES[request.param])
@@ -81,18 +104,18 @@ def test_two_processes_make_the_weights_of_one(
 
 
 def test_two_processes_that_lose_one_resume_bit_for_bit(
-    unbroken: tuple[Path, tuple[str, ...]], options: tuple[str, ...], tmp_path: Path
+    unbroken: tuple[Path, tuple[str, ...]], options: tuple[str, ...], both: Both, tmp_path: Path
 ) -> None:
     folder, game = unbroken
     run = tmp_path / "run"
-    # it would never end by itself
-    first, second = both(run, *game, "--images", "100000")
-    second.stop(signal.SIGKILL)
+    first, second = both(run, *game, signalled=(40, signal.SIGKILL))
+    second.wait()
+    assert second.process.exitcode == -signal.SIGKILL
     output = first.wait()
     assert first.process.exitcode == 1
     assert output.splitlines()[-1].startswith("ganserve: another process of this run is gone (")
     assert "Traceback" not in output
-    for training in both(run, *again(options), "--images", str(IMAGES)):
+    for training in both(run, *again(options)):
         training.finish()
     assert equal(folder / "two", run)
 
@@ -103,18 +126,17 @@ def test_torchrun_starts_them_and_ends_with_the_first_that_is_lost(
 ) -> None:
     folder, game = unbroken
     run = tmp_path / "run"
-    process = runs.start(torchrun(run, *game, "--images", "100000"))
-    wait_for(run / "checkpoint.pt", lambda: process.poll() is None)
-    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    os.kill(int(workers[-1]), signal.SIGKILL)
+    process = runs.start(torchrun("tests.training.lost", run, *game))
     process.communicate(timeout=runs.PATIENCE)
     assert process.returncode != 0
-    output = finish(runs.start(torchrun(run, *again(options), "--images", str(IMAGES))))
+    output = finish(runs.start(torchrun("training", run, *again(options))))
     assert output.count(f"{IMAGES} images seen") == 1  # the first process speaks for both
     assert equal(folder / "two", run)
 
 
-def test_two_processes_go_back_and_stop_together(options: tuple[str, ...], tmp_path: Path) -> None:
+def test_two_processes_go_back_and_stop_together(
+    options: tuple[str, ...], both: Both, tmp_path: Path
+) -> None:
     # after one step the learning rate is so high that the weights break
     breaking = ("--learning-rate", "1e-4..1e30", "--schedule", "150", "--warmup", "0", "--snapshot", "8")
     trainings = both(tmp_path / "run", *options, *breaking, "--on-collapse", "restore")
@@ -126,7 +148,9 @@ def test_two_processes_go_back_and_stop_together(options: tuple[str, ...], tmp_p
     assert "stopped at 40 images: the losses are no finite numbers" in lines.pop()
 
 
-def test_a_batch_that_cannot_be_shared_is_refused(options: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_batch_that_cannot_be_shared_is_refused(
+    options: tuple[str, ...], both: Both, tmp_path: Path
+) -> None:
     for training in both(tmp_path / "run", *options, "--microbatch", "8"):
         refusal = "2 processes cannot share batches of 8 images in microbatches of 8"
         assert refusal in training.wait()

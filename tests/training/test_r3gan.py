@@ -19,7 +19,6 @@ def test_residual_branches_begin_as_nothing() -> None:
 def test_the_gain_of_a_branch_falls_with_the_number_of_branches(blocks: int) -> None:
     # He et al. 2015, arXiv 1502.01852, equation 15, for a slope of 0.2; Fixup's L^(-1 / (2m - 2)) for m = 3
     gain = math.sqrt(2 / (1 + 0.2**2)) * blocks ** (-1 / 4)
-    torch.manual_seed(0)
     block = r3gan.ResidualBlock(256, PRESETS["tiny"], blocks)
     noise = torch.randn(2, 256, 16, 16)
     for convolution, fan_in in ((block.expand, 256), (block.mix, 16 * 9)):
@@ -30,7 +29,6 @@ def test_the_gain_of_a_branch_falls_with_the_number_of_branches(blocks: int) -> 
 
 
 def test_a_label_moves_a_new_generator_as_much_as_the_whole_latent() -> None:
-    torch.manual_seed(0)
     generator = Generator(PRESETS["small"], 16, 1, 10)
     with torch.no_grad():
         by_latent = generator.dense(torch.cat([torch.randn(10, 64), torch.zeros(10, 10)], dim=1))
@@ -43,7 +41,6 @@ def test_a_label_moves_a_new_generator_as_much_as_the_whole_latent() -> None:
 
 
 def test_no_layer_looks_at_the_batch() -> None:
-    torch.manual_seed(0)
     network = Discriminator(PRESETS["tiny"], 16, 3, 0)
     images = torch.randn(6, 3, 16, 16)
     with torch.no_grad():
@@ -53,7 +50,6 @@ def test_no_layer_looks_at_the_batch() -> None:
 
 
 def test_a_label_changes_what_is_drawn_and_how_it_is_judged() -> None:
-    torch.manual_seed(0)
     shape = (PRESETS["tiny"], 16, 1, 2)
     generator, discriminator = Generator(*shape), Discriminator(*shape)
     latent, labels = torch.randn(1, 64).repeat(2, 1), torch.eye(2)
@@ -65,7 +61,6 @@ def test_a_label_changes_what_is_drawn_and_how_it_is_judged() -> None:
 
 
 def test_a_logit_is_linear_in_the_label() -> None:
-    torch.manual_seed(0)
     network = Discriminator(PRESETS["tiny"], 16, 1, 3)
     torch.nn.init.normal_(network.dense.bias)
     images = torch.randn(4, 1, 16, 16)
@@ -81,7 +76,6 @@ def test_a_logit_is_linear_in_the_label() -> None:
 
 
 def test_the_first_pictures_have_no_chequered_pattern() -> None:
-    torch.manual_seed(0)
     generator = Generator(PRESETS["tiny"], 32, 1, 0)
     with torch.no_grad():
         image = generator(torch.randn(8, 64))

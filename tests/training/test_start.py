@@ -12,8 +12,8 @@ from training.data import ImageData
 from training.game import Game
 from training.hyperparameters import DEFAULTS, Hyperparameters
 from training.losses import LOSSES
-from training.run import RunRecord
-from training.start import deterministic_kernels
+from training.run import RunError, RunRecord
+from training.start import choose_device, deterministic_kernels
 
 # What torch 2.13's documentation of use_deterministic_algorithms lists as raising errors on CUDA, as kernels.
 REFUSED = {
@@ -25,6 +25,49 @@ REFUSED = {
     "_ctc_loss_backward", "_embedding_bag_backward", "put_", "histc", "bincount", "median",
     "grid_sampler_2d_backward", "grid_sampler_3d_backward", "cumsum", "scatter_reduce",
 }  # fmt: skip
+
+
+def gpus(patch: pytest.MonkeyPatch, number: int) -> None:
+    patch.setattr(torch.cuda, "is_available", lambda: number > 0)
+    patch.setattr(torch.cuda, "device_count", lambda: number)
+
+
+def second_of_two(patch: pytest.MonkeyPatch) -> None:
+    for name, value in {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}.items():
+        patch.setenv(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "expected"),
+    [
+        ("auto", 0, "cpu"), ("cpu", 2, "cpu"), ("auto", 2, "cuda:0"), ("cuda", 2, "cuda:0"),
+        ("cuda:1", 2, "cuda:1"),
+    ],
+)  # fmt: skip
+def test_the_device_of_one_process(
+    name: str, number: int, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpus(monkeypatch, number)
+    assert choose_device(name) == torch.device(expected)
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+def test_each_process_has_a_gpu_of_its_own(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    second_of_two(monkeypatch)
+    gpus(monkeypatch, 2)
+    assert choose_device(name) == torch.device("cuda", 1)
+    gpus(monkeypatch, 1)
+    with pytest.raises(RunError, match=f"--device {name}: torch finds 1 CUDA devices.* process 1 .* none"):
+        choose_device(name)
+
+
+def test_one_gpu_is_not_given_to_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    second_of_two(monkeypatch)
+    gpus(monkeypatch, 2)
+    with pytest.raises(
+        RunError, match="--device cuda:0 would be that of all 2 processes; give --device cuda"
+    ):
+        choose_device("cuda:0")
 
 
 class Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -1,6 +1,8 @@
 """The policy over sequences of measurements that were made up."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -75,6 +77,46 @@ def test_improvements_count_when_they_add_up() -> None:
     )  # fmt: skip
 
 
+# went back at 80,000 images to its best state, of 30,000
+RETURNED = 80_000
+
+
+def after_a_return(
+    distances: Sequence[float], *, variety: float = 0.8, recall: float = 0.5
+) -> list[Measurement]:
+    """Three measurements up to the best, then those after the return, from 90,000 images on."""
+    run = measured([50, 20, 10, *[math.nan] * 5, *distances], variety=variety, recall=recall)
+    return run[:3] + run[8:]
+
+
+@pytest.mark.parametrize(("recall", "kind"), [(0.5, "enough"), (0.0, "collapse")])
+def test_a_run_that_went_back_has_its_whole_patience_again(recall: float, kind: str) -> None:
+    run = after_a_return([11.0] * 5, recall=recall)
+    assert [judge(run[:number], PATIENCE, RETURNED) for number in range(3, 8)] == [None] * 5
+    verdict = judge(run, PATIENCE, RETURNED)
+    assert verdict is not None
+    assert verdict.kind == kind
+    assert verdict.reason.startswith("no better distance for 50,000 images")
+
+
+def test_after_a_return_measurements_in_a_row_are_counted_anew() -> None:
+    run = after_a_return([31.0] * 3)
+    assert [judge(run[:number], 0, RETURNED) for number in range(3, 6)] == [None] * 3
+    assert judge(run, 0, RETURNED) is not None
+    varied, *lost = measured([10] * 5, variety=[0.8, 0.1, 0.1, 0.1, 0.1])
+    assert judge([varied, *lost[:2]], 0, returned_at=lost[1].images_seen) is None
+    assert judge([varied, *lost[:3]], 0, returned_at=lost[1].images_seen) is None
+    assert judge([varied, *lost[:3]], 0) is not None
+
+
+def test_after_a_return_rest_is_judged_by_the_accuracy_since() -> None:
+    """Of the accuracies over the patience, those before the return would tell of a game that moves."""
+    run = measured([10, 11, 11, 11], [0.95, 0.7, 0.7, 0.7])
+    verdict = judge(run, 30_000, returned_at=10_000)
+    assert verdict is not None
+    assert verdict.kind == "enough"
+
+
 @pytest.mark.parametrize("distance", [31.0, 400.0])
 def test_a_distance_far_from_the_best_three_times_in_a_row_is_a_collapse(distance: float) -> None:
     assert ends(measured([50, 20, 10, *[distance] * 4])) == (60_000, "collapse")
@@ -90,6 +132,29 @@ def test_classes_that_lose_their_variety_are_a_collapse() -> None:
     verdict = judge(run, PATIENCE)
     assert verdict is not None
     assert verdict.reason == "the variety within sandal fell to 2% of that of real images"
+
+
+def by_class(varieties: Sequence[dict[str, float]]) -> list[Measurement]:
+    """Without varieties by class, as older versions measured, the least is 0.1."""
+    run = measured([10] * len(varieties), variety=[min(now.values(), default=0.1) for now in varieties])
+    return [replace(one, class_variety=now) for one, now in zip(run, varieties, strict=True)]
+
+
+def test_a_collapse_is_of_one_class() -> None:
+    """Where another one is the least each time, and where the one that is lost never was varied."""
+    turns = [{"bag": 0.8, "coat": 0.8}, *[{"bag": 0.1, "coat": 0.8}, {"bag": 0.8, "coat": 0.1}] * 3]
+    assert ends(by_class(turns), patience=0) is None
+    poor = [{"bag": 0.2, "coat": 0.8}, {"bag": 0.2, "coat": 0.8}, *[{"bag": 0.1, "coat": 0.8}] * 4]
+    assert ends(by_class(poor), patience=0) is None
+    hidden = [{"bag": 0.2, "coat": 0.8}, *[{"bag": 0.01, "coat": 0.12}] * 3]
+    verdict = judge(by_class(hidden), 0)
+    assert verdict is not None
+    assert verdict.reason == "the variety within coat fell to 12% of that of real images"
+
+
+def test_a_run_that_an_older_version_began_is_judged_on() -> None:
+    assert ends(by_class([{"bag": 0.4}, {}, {}, {"bag": 0.1}]), patience=0) == (40_000, "collapse")
+    assert ends(by_class([{}, {}, {"bag": 0.4}]), patience=0) is None
 
 
 def test_noise_at_the_beginning_is_no_collapse() -> None:
