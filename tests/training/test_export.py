@@ -28,6 +28,7 @@ def trained(record: RunRecord, digits_data: ImageData, tmp_path: Path) -> Path:
     for _ in range(4):
         game.step(digits_data)
     folder = tmp_path / "run"
+    folder.mkdir()
     run.write(folder, record)
     game.save(folder)
     return folder
@@ -100,6 +101,7 @@ def test_no_path_of_this_machine_leaves_with_the_file(trained: Path, tmp_path: P
 def test_an_unconditional_generator_has_no_label(record: RunRecord, tmp_path: Path) -> None:
     bare = record.model_copy(update={"data": record.data.model_copy(update={"classes": ()})})
     folder = tmp_path / "run"
+    folder.mkdir()
     run.write(folder, bare)
     Game(bare, torch.device("cpu")).save(folder)
     shelved, *_ = export_run(folder, "plain", "mit", Shelf(tmp_path / "models"))
