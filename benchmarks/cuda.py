@@ -21,8 +21,9 @@ from models.shelf import Generator, Shelf
 from service.bound import input_shapes
 from service.buckets import buckets
 from service.cuda import CUDA, CUDA_SETTINGS, Cuda
-from service.device import Feeds, choose
+from service.device import choose
 from service.errors import EngineError
+from service.rows import Feeds
 
 MAX_BATCH, ROUNDS, SECONDS = 64, 7, 0.2
 

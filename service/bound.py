@@ -6,8 +6,7 @@ import numpy as np
 import onnxruntime
 
 from models.contract import Contract
-from service.device import Feeds
-from service.rows import Images
+from service.rows import Feeds, Images
 
 
 def input_shapes(contract: Contract, rows: int) -> dict[str, tuple[int, ...]]:

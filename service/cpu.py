@@ -5,8 +5,7 @@ from pathlib import Path
 import onnxruntime
 
 from models.shelf import Generator
-from service.device import Feeds
-from service.rows import Images
+from service.rows import Feeds, Images
 
 
 class Cpu:

@@ -3,18 +3,13 @@
 import logging
 from typing import Protocol, Self
 
-import numpy as np
-import numpy.typing as npt
-
 from models.shelf import Generator
 from service.errors import EngineError
-from service.rows import Images
+from service.rows import Feeds, Images
 from service.settings import DeviceName
 
 # BentoML prints what this logger says, other loggers' warnings alone.
 logger = logging.getLogger("bentoml.service")
-
-Feeds = dict[str, npt.NDArray[np.float32]]
 
 
 class Session(Protocol):

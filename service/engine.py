@@ -10,9 +10,9 @@ from models.shelf import Generator
 from service import latents, metrics
 from service.batching import WORTH_SHARING
 from service.buckets import bucket_of
-from service.device import Device, Feeds, Session
+from service.device import Device, Session
 from service.errors import DeviceLost, EngineError, in_short
-from service.rows import Images, Rows
+from service.rows import Feeds, Images, Rows
 
 logger = logging.getLogger(__name__)
 

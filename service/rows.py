@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 Number = TypeVar("Number", bound=np.generic)
 Images = npt.NDArray[np.uint8]
+# The inputs of a generator, by name.
+Feeds = dict[str, npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True)

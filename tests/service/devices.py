@@ -11,8 +11,8 @@ from service.bound import BoundSession
 from service.buckets import buckets
 from service.cpu import Cpu
 from service.cuda import CUDA, Cuda, TensorRT, obstacle
-from service.device import Feeds, Session
-from service.rows import Images
+from service.device import Session
+from service.rows import Feeds, Images
 
 without_cuda = pytest.mark.skipif(
     CUDA in onnxruntime.get_available_providers(), reason="this ONNX Runtime has CUDA"
