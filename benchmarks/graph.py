@@ -27,8 +27,9 @@ import torch
 from torch import Tensor, nn
 
 from models.contract import MINIMUM_OPSET, Contract, ImageShape, Latent, Training
-from training.export import compare, to_onnx
+from training.export import to_onnx
 from training.networks import to_pixels
+from training.parity import compare
 from training.r3gan import PRESETS, Generator
 
 CLASSES = tuple("0123456789")

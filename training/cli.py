@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from models.shelf import Shelf
-from training import checkpoint, evaluation, mistakes, processes, report, run, start
-from training.export import export_run
+from training import checkpoint, mistakes, processes, run, start
 from training.game import Game
 from training.hyperparameters import DEFAULTS, LATENTS, PENALTY_GAMMA, PRECISIONS, Hyperparameters
 from training.kept import Kept
@@ -196,6 +195,8 @@ def export(
 
     The file is compared with PyTorch first: should the pictures differ, nothing is written.
     """
+    from training.export import export_run  # noqa: PLC0415 - a second that training should not wait for
+
     with mistakes.in_a_line("export it on a machine that has more"):
         name = name or _shelf_name(run.read(folder).data.name)
         exported = export_run(folder, name, license_, Shelf(models))
@@ -249,6 +250,8 @@ def evaluate(
     Writes evaluation.json and pictures beside the version, and both into the model card. Finished parts are
     kept in --cache until then: after an interruption, the same command goes on.
     """
+    from training import evaluation, report  # noqa: PLC0415 - as for export
+
     with mistakes.in_a_line("lower --images"):
         shelved = Shelf(models).find(generator)
         refuse_unfit(shelved)

@@ -2,7 +2,6 @@
 
 import logging
 import warnings
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -20,35 +19,13 @@ from training.card import TrainingFacts, write_version
 from training.exported import ExportedGenerator
 from training.game import SAMPLE_COLUMNS, Game
 from training.graph import lighten
-from training.networks import Generator, to_pixels
+from training.networks import Generator
+from training.parity import PARITY_BATCHES, PARITY_EQUAL, Parity, ParityError, compare
 from training.run import BEST_FILE, CHECKPOINT_FILE, RunRecord, read
 from training.sample_grid import sample_grid, write_picture
 from training.stopping import Measurement, best
 
-PARITY_BATCHES = (1, 7, 64)
-PARITY_EQUAL = 0.999
 SAMPLES_FILE = "samples.png"
-
-
-class ParityError(ValueError):
-    """ONNX Runtime draws other pictures than PyTorch."""
-
-
-@dataclass(frozen=True)
-class Parity:
-    """The difference between two sets of images: in grey levels, and the share of equal pixels."""
-
-    batch: int
-    worst: int
-    equal: float
-
-    @property
-    def holds(self) -> bool:
-        return self.worst <= 1 and self.equal >= PARITY_EQUAL
-
-    def __str__(self) -> str:
-        apart = f"at most {self.worst} grey levels apart"
-        return f"batch {self.batch}: {apart}, {self.equal:.4%} of the pixels equal"
 
 
 class Export(NamedTuple):
@@ -125,24 +102,6 @@ def to_onnx(generator: Generator, contract: Contract) -> onnx.ModelProto:
         del node.metadata_props[:]  # the exporter leaves paths of this machine there
     attach(model, contract)
     return model
-
-
-def compare(generator: Generator, model: onnx.ModelProto, contract: Contract, batch: int) -> Parity:
-    """ONNX Runtime against PyTorch on fresh latents, in batches of `batch`."""
-    exported = ExportedGenerator(model.SerializeToString(), contract)
-    draws = np.random.default_rng()
-    # many images even in batches of one: a single pixel at the edge of a level is 0.4 % of a 16x16 image
-    number = max(PARITY_BATCHES) // batch * batch
-    latent = exported.latents(draws, number)
-    label = exported.one_hot(draws.integers(max(1, len(contract.classes)), size=number))
-    with torch.no_grad():
-        expected = to_pixels(
-            generator(torch.from_numpy(latent), None if label is None else torch.from_numpy(label))
-        ).numpy()
-    rows = [slice(start, start + batch) for start in range(0, number, batch)]
-    drawn = [exported(latent[part], label if label is None else label[part]) for part in rows]
-    difference = np.abs(np.concatenate(drawn).astype(np.int16) - expected)
-    return Parity(batch, int(difference.max()), float((difference == 0).mean()))
 
 
 class _Pixels(nn.Module):

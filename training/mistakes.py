@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from models.contract import ContractError
 from models.shelf import ShelfError
 from training.checkpoint import CheckpointError
-from training.export import ParityError
 from training.loop import Collapsed
+from training.parity import ParityError
 from training.processes import ProcessLost
 from training.run import RunError
 from training.subject import EvaluationError

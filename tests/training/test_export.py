@@ -13,10 +13,11 @@ from models.shelf import Shelf
 from tests.generators import tiny_contract
 from training import export, run
 from training.data import ImageData
-from training.export import PARITY_BATCHES, Parity, ParityError, compare, export_run, to_onnx
+from training.export import export_run, to_onnx
 from training.exported import ExportedGenerator
 from training.game import Game
 from training.networks import Generator, build, to_pixels
+from training.parity import PARITY_BATCHES, Parity, ParityError, compare
 from training.run import RunRecord
 from training.stopping import Measurement
 
