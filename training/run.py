@@ -105,9 +105,15 @@ def _with(recorded: dict[str, Any], name: str, value: object) -> Hyperparameters
 
 
 def refuse_existing(folder: Path) -> None:
-    """Raise RunError when the folder holds a checkpoint: a run without one has nothing to lose."""
+    """Raise RunError when a new run would lose something: a checkpoint, or files that are no run's."""
     if any(checkpoint.exists(folder / name) for name in (CHECKPOINT_FILE, BEST_FILE)):
         raise RunError(f"{folder} holds a run already; continue it with --resume, or name another --run")
+    foreign = [name for name in (*FILES, SAMPLES_FOLDER) if (folder / name).exists()]
+    if foreign and not (folder / RUN_FILE).exists():
+        raise RunError(
+            f"{folder} holds {' and '.join(foreign)}, which a run would replace, but no {RUN_FILE}: "
+            "it is no run's folder; name another --run"
+        )
 
 
 def begin(folder: Path, record: RunRecord) -> None:

@@ -92,6 +92,17 @@ def test_a_run_is_never_begun_over_another(trained: Path, digits_folder: Path) -
     )
 
 
+def test_files_of_something_else_are_never_replaced(digits_folder: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text("of something else\n")
+    (tmp_path / "samples").mkdir()
+    refused(
+        ganserve("train", digits_folder, "--run", tmp_path),
+        "holds log.jsonl and samples, which a run would replace, but no run.json",
+    )
+    assert log.read_text() == "of something else\n"
+
+
 def test_resuming_under_other_hyperparameters_is_refused_with_the_differences(
     trained: Path, cache: Path
 ) -> None:
