@@ -1,6 +1,5 @@
 """Install extras of Ganserve, pinned, into the environment that runs this; tell a failure in one line."""
 
-import compileall
 import platform
 import re
 import subprocess
@@ -16,13 +15,12 @@ PIP = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "-
 
 def main(extras: str) -> None:
     print(f"Installing {extras} into {sys.prefix}, which takes a minute or more", flush=True)
+    # of all modules a fifth is ever imported, and Python compiles those when they are
     command = [*PIP, "--no-compile", "--constraint", "constraints.txt", "--editable", f".[{extras}]"]
     with LOG.open("w") as log:
         outcome = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
     if outcome.returncode:
         sys.exit(f"{reason(LOG.read_text())}; all that pip said is in {LOG}")
-    # pip would compile on one core only
-    compileall.compile_dir(sysconfig.get_path("purelib"), quiet=2, workers=0)
 
 
 def reason(log: str) -> str:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from tests.digits import write_digits
+from tests.training.runs import PLAN
 from training.data import ImageData, load
 from training.hyperparameters import Hyperparameters
 from training.run import RunRecord
@@ -31,8 +32,25 @@ def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def digits_data(digits_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> ImageData:
-    return load(str(digits_folder), resolution=16, cache=tmp_path_factory.mktemp("cache"))
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def digits_data(digits_folder: Path, cache: Path) -> ImageData:
+    return load(str(digits_folder), resolution=16, cache=cache)
+
+
+@pytest.fixture(scope="session")
+def new(digits_folder: Path, cache: Path) -> tuple[str, ...]:
+    """What begins a short run."""
+    return (str(digits_folder), *PLAN, "--cache", str(cache))
+
+
+@pytest.fixture(scope="session")
+def again(cache: Path) -> tuple[str, ...]:
+    """What continues one."""
+    return ("--resume", "--cache", str(cache))
 
 
 @pytest.fixture

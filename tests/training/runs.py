@@ -1,6 +1,7 @@
 """Trainings in processes of their own, and the weights that they leave behind."""
 
 import itertools
+import json
 import multiprocessing
 import os
 import resource
@@ -20,6 +21,9 @@ _SERVER = multiprocessing.get_context("forkserver")
 # torch.optim imports torch._dynamo with the first optimizer
 _SERVER.set_forkserver_preload(["pytest", "training.cli", "torch._dynamo"])
 PATIENCE = 300
+# a short run, with a checkpoint after each step
+IMAGES = 24
+PLAN = ("--resolution", "16", "--batch", "8", "--images", str(IMAGES), "--snapshot", "8")
 _NUMBERS = itertools.count()
 
 
@@ -102,6 +106,22 @@ def equal(one: Path, other: Path) -> bool:
     left, right = weights(one), weights(other)
     same = left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
     return same and decisions(one) == decisions(other)
+
+
+def whole(run: Path, unbroken: Path) -> bool:
+    """Whether nothing tells a run from one that was never interrupted."""
+    left, right = (
+        [path.relative_to(folder) for path in sorted(folder.rglob("*")) if "events" not in path.name]
+        for folder in (run, unbroken)
+    )
+    logs = [
+        [
+            json.loads(line) | {"images_per_second": 0}
+            for line in (folder / "log.jsonl").read_text().splitlines()
+        ]
+        for folder in (run, unbroken)
+    ]
+    return left == right and logs[0] == logs[1] and equal(run, unbroken)
 
 
 def decisions(run: Path) -> dict[str, Any]:

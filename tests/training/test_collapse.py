@@ -18,11 +18,6 @@ from training.run import read
 BREAKING = ("--learning-rate", "1e-4..1e30", "--schedule", 150, "--warmup", 0)
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
 def train(run: Path, cache: Path, *options: object, images: int = 64) -> Result:
     plan = ["--images", images, "--snapshot", 8, "--cache", cache]
     return CliRunner().invoke(app, [str(part) for part in ("train", "--run", run, *plan, *options)])

@@ -22,11 +22,6 @@ SNAPSHOT = 16
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
 def options(digits_folder: Path, cache: Path) -> list[str]:
     plan = ["--images", str(IMAGES), "--snapshot", str(SNAPSHOT)]
     return [str(digits_folder), "--resolution", "16", "--batch", "8", *plan, "--cache", str(cache)]

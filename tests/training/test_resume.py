@@ -6,29 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.runs import Training, equal
-from training.losses import LOSSES
-
-IMAGES = 24
-# a checkpoint after each step
-PLAN = ("--resolution", "16", "--batch", "8", "--images", str(IMAGES), "--snapshot", "8")
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
-def new(digits_folder: Path, cache: Path) -> tuple[str, ...]:
-    """What begins a run."""
-    return (str(digits_folder), *PLAN, "--cache", str(cache))
-
-
-@pytest.fixture(scope="module")
-def again(cache: Path) -> tuple[str, ...]:
-    """What continues one."""
-    return ("--resume", "--cache", str(cache))
+from tests.training.runs import IMAGES, Training, equal, whole
 
 
 @pytest.fixture(scope="module")
@@ -36,22 +14,6 @@ def unbroken(new: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> 
     run = tmp_path_factory.mktemp("unbroken") / "run"
     Training(run, *new).finish()
     return run
-
-
-def whole(run: Path, unbroken: Path) -> bool:
-    """Whether nothing tells a run from one that was never interrupted."""
-    left, right = (
-        [path.relative_to(folder) for path in sorted(folder.rglob("*")) if "events" not in path.name]
-        for folder in (run, unbroken)
-    )
-    logs = [
-        [
-            json.loads(line) | {"images_per_second": 0}
-            for line in (folder / "log.jsonl").read_text().splitlines()
-        ]
-        for folder in (run, unbroken)
-    ]
-    return left == right and logs[0] == logs[1] and equal(run, unbroken)
 
 
 def test_a_run_goes_on_from_a_kill_at_each_of_its_writes(
@@ -78,31 +40,6 @@ def test_a_run_that_is_killed_before_its_first_checkpoint_begins_again(
     assert not (run / "checkpoint.pt").exists()
     Training(run, *again).finish()
     assert whole(run, unbroken)
-
-
-GAMES = {
-    "minimax": ("--augment", "adaptive"),
-    "non-saturating": ("--mirror", "--learning-rate", "1e-3..1e-4", "--ema", "100..50", "--schedule", "20"),
-    "least-squares": ("--augment", "0.5", "--microbatch", "4", "--deterministic"),
-    "hinge": ("--normalization", "spectral", "--penalty", "none", "--augment", "adaptive"),
-    "wasserstein": ("--precision", "bfloat16", "--gamma", "10..1", "--schedule", "20"),
-    "relativistic-pairing": ("--augment", "adaptive", "--microbatch", "4", "--mirror"),
-}
-
-
-@pytest.mark.parametrize("architecture", ["r3gan", "dcgan"])
-@pytest.mark.parametrize("loss", LOSSES)
-def test_every_game_resumes_bit_for_bit(
-    architecture: str, loss: str, new: tuple[str, ...], again: tuple[str, ...], tmp_path: Path
-) -> None:
-    game = (*new, "--architecture", architecture, "--loss", loss, *GAMES[loss])
-    Training(tmp_path / "unbroken", *game).finish()
-    broken = Training(tmp_path / "broken", *game, dies_at=43)
-    broken.wait()
-    assert broken.process.exitcode == -9
-    assert (tmp_path / "broken" / "checkpoint.pt").exists()
-    Training(tmp_path / "broken", *again).finish()
-    assert whole(tmp_path / "broken", tmp_path / "unbroken")
 
 
 def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
