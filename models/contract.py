@@ -94,7 +94,10 @@ def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _in_utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{moment.isoformat()} is no moment of UTC's calendar") from None
 
 
 class Contract(_Part):

@@ -22,6 +22,7 @@ from training.penalties import PENALTIES
 from training.start import choose_device, deterministic_kernels, load_images
 from training.stopping import Verdict
 from training.subject import RealImages, Subject, refuse_unfit
+from training.tables import NoSplit
 
 app = typer.Typer(
     help="Train a generator on a folder of images, export it, and measure it.",
@@ -218,7 +219,10 @@ def evaluate(
     data: Annotated[str, typer.Option(help="The images that it was trained on; as for train.")],
     test: Annotated[
         str | None,
-        typer.Option(help="Real images that it was not trained on.", show_default="the test split of --data"),
+        typer.Option(
+            help="Real images that it was not trained on: their test split, or all where they have none.",
+            show_default="the test split of --data",
+        ),
     ] = None,
     images: Annotated[
         int | None,
@@ -256,12 +260,15 @@ def evaluate(
         shelved = Shelf(models).find(generator)
         refuse_unfit(shelved)
         shape = shelved.contract.image
-        real = RealImages(
-            train=load_images(data, shape.height, shape.channels, "train", column, cache),
-            test=load_images(
-                test or data, shape.height, shape.channels, "train" if test else "test", column, cache
-            ),
-        )
+        size = shape.height, shape.channels
+        train_images = load_images(data, *size, "train", column, cache)
+        try:
+            test_images = load_images(test or data, *size, "test", column, cache)
+        except NoSplit:
+            if not test:
+                raise
+            test_images = load_images(test, *size, "train", column, cache)
+        real = RealImages(train_images, test_images)
         subject = Subject(shelved, real, images, presentations, seed)
         kept = Kept(cache.expanduser() / "evaluations", subject.settings)
         measured = evaluation.evaluate(subject, kept, inception_weights)

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from training.bars import BAR
 from training.files import replacing_folder
 from training.pixels import UnsupportedImage, is_grey, to_square
-from training.tables import DataError, find_table, image_column, read_columns
+from training.tables import DataError, NoSplit, find_table, image_column, read_columns
 
 UNREADABLE_SHARE = 0.01
 SLICE = 1_000
@@ -58,7 +58,8 @@ def load(
 
     resolution: side in pixels; channels: 1 or 3, or None to have 1 exactly when every image is grey; column:
     of the images, needed where a table has several such.
-    A second call for the same data finds it in `cache`. Raises DataError.
+    A second call for the same data finds it in `cache`. Raises DataError, and NoSplit where there is no such
+    split.
     """
     datasets.disable_progress_bars()
     try:
@@ -76,7 +77,7 @@ def load(
         raise
     except (ValueError, RuntimeError, FileNotFoundError, datasets.exceptions.DatasetsError) as error:
         if "Unknown split" in str(error):
-            raise DataError(f"{source} has no {split} split; name other images for it") from None
+            raise NoSplit(f"{source} has no {split} split; name other images for it") from None
         raise DataError(f"{source} cannot be read: {' '.join(str(error).split())}") from None
     path = Path(source).expanduser()
     name = path.resolve().name if path.is_dir() else path.stem

@@ -14,6 +14,10 @@ class FolderError(ValueError):
     """A folder whose classes are not clear."""
 
 
+class NoSplitError(FolderError):
+    """A folder without the split."""
+
+
 @dataclass(frozen=True)
 class ImageFolder:
     """Files, the class number of each (0 when there are no classes), and the names of the classes."""
@@ -27,7 +31,7 @@ def read_folder(path: Path, split: str) -> ImageFolder:
     """The images of a split; a folder whose only subfolders are called like splits has splits.
 
     Other folders are the split "train". Hidden entries, and those that begin with "__", are passed over.
-    Raises FolderError.
+    Raises FolderError, and NoSplitError where the split is not there.
     """
     names = {child.name for child in _visible(path) if child.is_dir()}
     if {"train", "test"} <= names and names - SPLITS:
@@ -37,10 +41,10 @@ def read_folder(path: Path, split: str) -> ImageFolder:
         )
     if names and names <= SPLITS:
         if split not in names:
-            raise FolderError(f"{path} has no {split} split; name other images for it")
+            raise NoSplitError(f"{path} has no {split} split; name other images for it")
         return _read_classes(path / split)
     if split != "train":
-        raise FolderError(f"{path} has no {split} split; name other images for it")
+        raise NoSplitError(f"{path} has no {split} split; name other images for it")
     return _read_classes(path)
 
 

@@ -133,7 +133,9 @@ def import_fidelity() -> Any:
     try:
         return importlib.import_module("torch_fidelity")
     except ImportError as error:
-        raise InceptionUnavailable(f"{error}; install it with: python deploy/install.py inception") from None
+        raise InceptionUnavailable(
+            f"{error}; install it with: {sys.executable} deploy/install.py inception"
+        ) from None
     finally:
         for name in absent:
             del sys.modules[name]

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from training.bars import BAR
 from training.classifier import BATCH, Batch, fit_batches, shuffled
+from training.held_out import Rows
 from training.kept import Kept
 from training.subject import Subject
 
@@ -87,9 +88,8 @@ def _measure(
     for seed in range(subject.seed, subject.seed + seeds):
         chosen = _choose(subject.train_labels, real_share, seed)
         generated = round(BATCH * generated_share)
-        real_batches = shuffled(
-            subject.real.train.images[chosen], subject.train_labels[chosen], BATCH - generated, seed
-        )
+        real = Rows(subject.real.train.images, chosen)
+        real_batches = shuffled(real, subject.train_labels[chosen], BATCH - generated, seed)
         batches = (
             _join(real_batches, shuffled(subject.truncated(truncation), subject.labels, generated, seed))
             if generated

@@ -36,7 +36,7 @@ def classes(by_class: dict[str, Scores]) -> Figure:
     axes.hlines(rows, kinds["CAS"], kinds["real on real"], color="0.8", linewidth=3, zorder=1)
     for (name, values), colour, marker in zip(kinds.items(), COLOURS, MARKERS, strict=False):
         axes.plot(values, rows, marker, color=colour, label=name, markersize=7, zorder=2)
-    axes.set_yticks(rows, shown)
+    axes.set_yticks(rows, shown, parse_math=False)
     axes.set_ylim(len(shown) - 0.4, -0.6)
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set_xlabel("share of images classified right")

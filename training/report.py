@@ -132,8 +132,8 @@ def _memorisation(evaluation: Evaluation) -> str:
 def _mixtures(mixtures: list[Mixture]) -> str:
     words = (
         "Accuracy of the same classifier on the real test images, trained on part of the real images, alone "
-        "and mixed with generated ones, in equally many steps. The generator itself saw all of the real "
-        "images."
+        "and mixed with generated ones, in equally many steps. The generator itself learned from all real "
+        "images but the few that its training held out."
     )
     rows = []
     for amount in dict.fromkeys(mixture.real_share for mixture in mixtures):

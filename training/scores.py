@@ -1,11 +1,13 @@
 """What the classes of a generator are worth: label agreement, classification accuracy score, variety."""
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from training.classifier import fit
+from training.held_out import Pictures, Rows
 from training.subject import Subject
+
+BLOCK = 1_000  # images that are in memory at once
 
 
 class Scores(BaseModel):
@@ -50,8 +52,10 @@ def measure(subject: Subject) -> ClassScores:
             real_accuracy=float(right[test_labels == number].mean()),
             label_agreement=float(agrees[labels == number].mean()),
             cas=float(learned[test_labels == number].mean()),
-            deviation_ratio=_deviation(generated[labels == number])
-            / _deviation(real.train.images[subject.train_labels == number]),
+            deviation_ratio=_ratio(
+                _deviation(Rows(generated, np.flatnonzero(labels == number))),
+                _deviation(Rows(real.train.images, np.flatnonzero(subject.train_labels == number))),
+            ),
         )
         for number, name in enumerate(subject.classes)
     }
@@ -66,6 +70,15 @@ def measure(subject: Subject) -> ClassScores:
     )
 
 
-def _deviation(images: NDArray[np.uint8]) -> float:
+def _deviation(images: Pictures) -> float:
     """Standard deviation over the images, averaged over the pixels, in grey levels."""
-    return float(images.astype(np.float32).std(axis=0).mean())
+    number, sums, squares = len(images), np.int64(0), np.int64(0)
+    for start in range(0, number, BLOCK):
+        block = images[start : start + BLOCK].astype(np.int64)
+        sums, squares = sums + block.sum(axis=0), squares + (block**2).sum(axis=0)
+    return float(np.sqrt(number * squares - sums**2).mean() / number)
+
+
+def _ratio(generated: float, real: float) -> float:
+    """Of deviations; 1 where the real images of a class are all the same."""
+    return generated / real if real else 1.0

@@ -12,7 +12,7 @@ from training.data import ImageData
 from training.exported import ExportedGenerator
 from training.run import source_commit
 
-TEST_IMAGES = 10  # fewer say nothing
+FEWEST = 10  # real images; fewer say nothing
 
 
 class EvaluationError(ValueError):
@@ -43,10 +43,11 @@ class Subject:
         self.presentations, self.seed = presentations, seed
         self.classes = generator.contract.classes
         self.train_labels, self.test_labels = (_match(data, generator) for data in (real.train, real.test))
-        if len(real.test.images) < TEST_IMAGES:
-            raise EvaluationError(
-                f"{real.test.name} has {len(real.test.images)} test images; expected {TEST_IMAGES} or more"
-            )
+        for kind, data in (("training", real.train), ("test", real.test)):
+            if len(data.images) < FEWEST:
+                raise EvaluationError(
+                    f"{data.name} has {len(data.images)} {kind} images; expected {FEWEST} or more"
+                )
         known = {hash(image.tobytes()) for image in real.train.images}
         if sum(hash(image.tobytes()) in known for image in real.test.images) > len(real.test.images) / 2:
             raise EvaluationError(

@@ -12,11 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.files import replacing_folder
-from training.folder import FolderError, read_folder
+from training.folder import FolderError, NoSplitError, read_folder
 
 
 class DataError(ValueError):
     """Images that cannot be learned from; the message says which, and what to do."""
+
+
+class NoSplit(DataError):
+    """Images without the split that is wanted."""
 
 
 def find_table(source: str, split: str, cache: Path) -> tuple[datasets.Dataset, str]:
@@ -47,6 +51,8 @@ def find_table(source: str, split: str, cache: Path) -> tuple[datasets.Dataset, 
 def _folder_table(path: Path, split: str) -> tuple[datasets.Dataset, str]:
     try:
         found = read_folder(path, split)
+    except NoSplitError as error:
+        raise NoSplit(str(error)) from None
     except FolderError as error:
         raise DataError(str(error)) from None
     columns: dict[str, list[Any]] = {"image": [str(file) for file in found.files]}
@@ -109,7 +115,7 @@ def read_columns(
     classes = tuple(table.features[label].names)
     given = table.with_format("arrow")[label]
     numbers = np.array([-1 if number is None else number for number in given.to_pylist()], np.int64)
-    if ((numbers < 0) | (numbers >= len(classes))).any():
+    if ((numbers < 0) | (numbers >= len(classes))).any() or "" in classes:
         raise DataError(
             f"some images of {source} have no label, or one beyond the {len(classes)} classes; "
             "remove them or label them"
