@@ -34,7 +34,7 @@ bench-memory: .venv/serve-$(RUNTIME)
 
 free-port: .venv/$(RUNTIME)
 	@.venv/bin/python -c 'import socket; socket.create_server(("", int("$(PORT)") or -1))' 2>/dev/null || { \
-	  echo 'Port $(PORT) cannot be used: it is taken, or no port at all. Free it, or choose another: make serve PORT=3001' >&2; \
+	  echo 'Port $(PORT) cannot be used: it is taken, root'\''s alone, or no port at all. Choose another: make serve PORT=3001' >&2; \
 	  exit 1; }
 
 .venv/serve-$(RUNTIME): EXTRAS := serve,$(RUNTIME)

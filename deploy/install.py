@@ -33,8 +33,12 @@ def reason(log: str) -> str:
             f"No wheel of {missing[1] or missing[2]} fits Python {platform.python_version()} on "
             f"{sysconfig.get_platform()}; use Python 3.11 to 3.13 on Linux (x86-64, arm64) or an arm64 Mac"
         )
-    errors = re.findall(r"^ERROR: (.+)", log, re.MULTILINE)
+    errors = re.findall(r"^(?i:error): (.+)", log, re.MULTILINE)
     return f"pip failed: {errors[0].rstrip('.') if errors else 'it gave no reason'}"
 
 
+if len(sys.argv) != 2 or sys.prefix == sys.base_prefix:
+    sys.exit(
+        "usage, with the Python of a virtual environment: .venv/bin/python deploy/install.py EXTRA,EXTRA"
+    )
 main(sys.argv[1])

@@ -13,9 +13,11 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from models.contract import Contract, ContractError, InvalidOnnx, check
+from models.files import sync_names, write_durably
 
 MODEL_FILE = "model.onnx"
 DIGEST_FILE = "model.onnx.sha256"
+LOST = "lost+found"  # at the top of a disk, and closed to all but root
 
 
 class ShelfError(ValueError):
@@ -95,9 +97,11 @@ class Shelf:
         aside = folder / f".{uuid4().hex}"
         aside.mkdir(parents=True)
         try:
-            (aside / MODEL_FILE).write_bytes(model.SerializeToString())
-            (aside / DIGEST_FILE).write_text(f"{digest(aside / MODEL_FILE)}  {MODEL_FILE}\n")
+            write_durably(aside / MODEL_FILE, model.SerializeToString())
+            write_durably(aside / DIGEST_FILE, f"{digest(aside / MODEL_FILE)}  {MODEL_FILE}\n".encode())
+            sync_names(aside)
             version = _rename_to_next_version(aside)
+            sync_names(folder)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
@@ -109,7 +113,9 @@ class Shelf:
                 f"{self.root} is not a folder; expected one with <name>/<version>/{MODEL_FILE} in it"
             )
         names = sorted(
-            entry for entry in self.root.iterdir() if entry.is_dir() and not entry.name.startswith(".")
+            entry
+            for entry in self.root.iterdir()
+            if entry.is_dir() and not entry.name.startswith(".") and entry.name != LOST
         )
         return [
             (entry.name, version) for entry in names for version in sorted(_versions(entry), reverse=True)

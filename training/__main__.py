@@ -1,5 +1,19 @@
 """`python -m training` is the command line `ganserve`; torchrun starts it as `torchrun ... -m training`."""
 
-from training.cli import app
+import sys
 
-app()
+
+def main() -> None:
+    """Run the command line, where what it needs is installed: serving alone installs none of it."""
+    try:
+        from training.cli import app  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        sys.exit(
+            f"ganserve: training is not installed here ({error}); "
+            f"run: make test, or: {sys.executable} deploy/install.py train,cpu"
+        )
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -11,12 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import ModelCard, ModelCardData
+from yaml import YAMLError
 
 from models.shelf import Generator
 from training.files import replacing
 from training.hyperparameters import Hyperparameters
 
 CARD_FILE = "README.md"
+
+
+class CardError(ValueError):
+    """A model card that is not to be read, and so not to be changed."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +73,9 @@ curl localhost:3000/generate -H 'Content-Type: application/json' \\
   -d {shlex.quote(json.dumps(request))} -o image.png
 ```"""
     path = _card_path(generator)
-    if path.exists():
-        card = ModelCard.load(path, ignore_metadata_errors=True)
-        card.data.license = contract.license
+    card = read_card(path.parent)
+    if card:
+        card.data["license"] = contract.license
     else:
         data = ModelCardData(
             license=contract.license,
@@ -83,6 +88,21 @@ curl localhost:3000/generate -H 'Content-Type: application/json' \\
     text = _replace(str(card), "version", body)
     # numbers of an older version say nothing about this one
     _write(path, _replace(text, "evaluation", f"Version {generator.version} has not been evaluated."))
+
+
+def read_card(folder: Path) -> ModelCard | None:
+    """The card in a generator's folder; None when there is none. Raises CardError."""
+    path = folder / CARD_FILE
+    if not path.exists():
+        return None
+    try:
+        card: ModelCard = ModelCard.load(path, ignore_metadata_errors=True)
+    except (ValueError, YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise CardError(
+            f"{path} cannot be read: {reason}; mend what stands between its lines of ---"
+        ) from None
+    return card
 
 
 def write_evaluation(generator: Generator, body: str) -> None:

@@ -15,7 +15,7 @@ from models.contract import MINIMUM_OPSET, Contract, ImageShape, Latent, Trainin
 from models.shelf import Generator as ShelvedGenerator
 from models.shelf import Shelf
 from training import checkpoint
-from training.card import TrainingFacts, write_version
+from training.card import TrainingFacts, read_card, write_version
 from training.exported import ExportedGenerator
 from training.game import SAMPLE_COLUMNS, Game
 from training.graph import lighten
@@ -42,7 +42,8 @@ def export_run(folder: Path, name: str, license_: str, shelf: Shelf) -> Export:
 
     It is that of the best checkpoint; of the newest where none was measured.
     Raises RunError or CheckpointError when the run cannot be read, ValidationError when the contract has a
-    bad name, ParityError when ONNX Runtime and PyTorch disagree: then nothing is written.
+    bad name, ParityError when ONNX Runtime and PyTorch disagree, CardError when the card cannot be kept: then
+    nothing is written.
     """
     record = read(folder)
     game = Game(record, torch.device("cpu"))
@@ -56,6 +57,7 @@ def export_run(folder: Path, name: str, license_: str, shelf: Shelf) -> Export:
             f"the exported graph does not draw what PyTorch draws, nothing was written; {worst} "
             f"(expected at most 1, and at least {PARITY_EQUAL:.1%})"
         )
+    read_card(shelf.root / name)  # one that cannot be kept is told before a version is placed
     shelved = shelf.place(model)
     rows = len(contract.classes) or SAMPLE_COLUMNS
     images = ExportedGenerator(shelved.path, contract).generate(

@@ -4,8 +4,10 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+
+from models.files import sync_names
 
 ASIDE = ".part"
 
@@ -25,7 +27,7 @@ def replacing(path: Path, previous: Path | None = None) -> Iterator[Path]:
         if previous:
             path.replace(previous)
         aside.replace(path)
-        _sync_names(path.parent)
+        sync_names(path.parent)
     finally:
         aside.unlink(missing_ok=True)
 
@@ -59,12 +61,3 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 def remove_leftover(path: Path) -> None:
     """Remove what `replacing` had begun to write for `path` when it was killed."""
     path.with_name(path.name + ASIDE).unlink(missing_ok=True)
-
-
-def _sync_names(folder: Path) -> None:
-    with suppress(OSError):  # not every system and file system has this for folders
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

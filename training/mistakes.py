@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from models.contract import ContractError
 from models.shelf import ShelfError
+from training.card import CardError
 from training.checkpoint import CheckpointError
 from training.loop import Collapsed
 from training.parity import ParityError
@@ -40,6 +41,7 @@ def in_a_line(out_of_memory: str) -> Iterator[None]:
             raise
         _fail(f"out of memory; {out_of_memory}")
     except (
+        CardError,
         CheckpointError,
         Collapsed,
         ContractError,

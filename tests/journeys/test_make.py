@@ -94,8 +94,8 @@ def test_a_busy_port_is_refused_before_the_server_starts(installed: Path) -> Non
         port = taken.getsockname()[1]
         outcome = make(installed, "serve", "RUNTIME=cpu", f"PORT={port}")
     assert complaint(outcome) == (
-        f"Port {port} cannot be used: it is taken, or no port at all. "
-        "Free it, or choose another: make serve PORT=3001"
+        f"Port {port} cannot be used: it is taken, root's alone, or no port at all. "
+        "Choose another: make serve PORT=3001"
     )
 
 

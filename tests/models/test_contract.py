@@ -120,6 +120,11 @@ def test_a_contract_cannot_be_changed() -> None:
         ("image", {"height": 16, "width": 16, "channels": 4}, "image.channels: Input should be 1 or 3"),
         ("created", "2026-01-01T00:00:00", "created: Input should have timezone info"),
         ("created", "yesterday", "created: Input should be a valid datetime"),
+        (
+            "created",
+            "0001-01-01T00:00:00+14:00",
+            "created: Value error, 0001-01-01T00:00:00+14:00 is no moment",
+        ),
         ("schema", 0, "schema: Input should be greater than or equal to 1"),
         ("colour", "red", "colour: Extra inputs are not permitted"),
     ],

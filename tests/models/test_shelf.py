@@ -117,6 +117,7 @@ def test_what_is_no_version_is_left_alone(shelf: Shelf, placed: Generator) -> No
     (shelf.root / "contract.py").write_text("")
     (shelf.root / "__pycache__").mkdir()
     (shelf.root / ".hidden" / "1").mkdir(parents=True)
+    (shelf.root / "lost+found" / "1").mkdir(parents=True)
     (shelf.root / "tiny" / "README.md").write_text("a model card")
     (shelf.root / "tiny" / "01").mkdir()
     (shelf.root / "tiny" / ".half-written").mkdir()

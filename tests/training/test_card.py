@@ -5,7 +5,7 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from models.shelf import Generator, Shelf
 from tests.generators import tiny_generator
-from training.card import TrainingFacts, table, write_evaluation, write_version
+from training.card import CardError, TrainingFacts, table, write_evaluation, write_version
 from training.hyperparameters import Hyperparameters
 
 FACTS = TrainingFacts("an abacus", 1.25, 1234, Hyperparameters.model_validate({"batch": 17}))
@@ -57,6 +57,15 @@ def test_a_new_version_replaces_the_facts_and_keeps_the_words_of_a_person(genera
     assert "](1/samples.png)" not in text
     assert "91.2%" not in text
     assert "Version 2 has not been evaluated." in text
+
+
+@pytest.mark.parametrize("head", ["title: a: b", "no mapping"])
+def test_a_card_that_cannot_be_read_is_left_as_it_is(generator: Generator, head: str) -> None:
+    path = generator.path.parent.parent / "README.md"
+    path.write_text(f"---\n{head}\n---\n\nmy words\n")
+    with pytest.raises(CardError, match=r"README\.md cannot be read: .+ mend what stands between"):
+        write_version(generator, FACTS)
+    assert path.read_text() == f"---\n{head}\n---\n\nmy words\n"
 
 
 def test_an_evaluation_replaces_the_last(generator: Generator) -> None:

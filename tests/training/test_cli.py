@@ -1,8 +1,10 @@
 """The command line as a user meets it: messages, exit codes, and no traceback."""
 
 import re
+import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,36 @@ def refused(result: Result, *parts: str) -> None:
     assert "Traceback" not in shown
     for part in parts:
         assert part in shown
+
+
+def test_the_installed_command_says_when_training_is_not_installed() -> None:
+    script = (
+        "import runpy, sys; sys.modules['typer'] = None; runpy.run_path(sys.argv[1], run_name='__main__')"
+    )
+    command = Path(sysconfig.get_path("scripts")) / "ganserve"
+    ended = subprocess.run(
+        [sys.executable, "-c", script, command], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("ganserve: training is not installed here (")
+    assert ended.stderr.endswith(f"run: make test, or: {sys.executable} deploy/install.py train,cpu\n")
+
+
+@pytest.mark.parametrize("splits", [(), ("test",), ("train", "test")])
+def test_a_test_set_is_the_test_split_of_a_folder_or_all_of_it(
+    splits: tuple[str, ...], trained: Path, digits_folder: Path, cache: Path, tmp_path: Path
+) -> None:
+    assert ganserve("export", "--run", trained, "--name", "digits", "--models", tmp_path).exit_code == 0
+    others = tmp_path / "others"
+    for split in splits or ("",):  # the training images are where the test images are looked for
+        shutil.copytree(digits_folder / ("test" if split == "train" else "train"), others / split)
+    refused(
+        ganserve(
+            "evaluate", "digits", "--data", digits_folder, "--test", others, "--models", tmp_path,
+            "--cache", cache,
+        ),
+        "most test images of others are training images",
+    )  # fmt: skip
 
 
 def test_a_run_is_never_begun_over_another(trained: Path, digits_folder: Path) -> None:

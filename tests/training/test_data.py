@@ -209,9 +209,17 @@ def test_parquet_labels_without_names_are_classes(
     assert data.labels.tolist() == [1, 1, 0, 0]
 
 
-@pytest.mark.parametrize("label", [None, -1])
-def test_a_missing_label_is_refused(tmp_path: Path, cache: Path, label: int | None) -> None:
-    source = parquet(tmp_path / "t.parquet", [0, 0, label], datasets.ClassLabel(names=["a"]))
+@pytest.mark.parametrize(
+    ("label", "kind"),
+    [
+        (None, datasets.ClassLabel(names=["a"])),
+        (-1, datasets.ClassLabel(names=["a"])),
+        ("", datasets.Value("string")),
+    ],
+)
+def test_a_missing_label_is_refused(tmp_path: Path, cache: Path, label: object, kind: object) -> None:
+    known = "a" if label == "" else 0
+    source = parquet(tmp_path / "t.parquet", [known, known, label], kind)
     with pytest.raises(DataError, match="have no label"):
         load(source, resolution=16, cache=cache)
 

@@ -12,6 +12,7 @@ from models.contract import Contract, check
 from models.shelf import Shelf
 from tests.generators import tiny_contract
 from training import export, run
+from training.card import CardError
 from training.data import ImageData
 from training.export import export_run, to_onnx
 from training.exported import ExportedGenerator
@@ -136,6 +137,15 @@ def test_nothing_is_written_when_the_gate_refuses(
     with pytest.raises(ParityError, match=r"nothing was written; batch \d+: at most \d+ grey levels apart"):
         export_run(trained, "digits", "mit", Shelf(models))
     assert not models.exists()
+
+
+def test_nothing_is_placed_under_a_card_that_cannot_be_kept(trained: Path, tmp_path: Path) -> None:
+    card = tmp_path / "models" / "digits" / "README.md"
+    card.parent.mkdir(parents=True)
+    card.write_text("---\ntitle: a: b\n---\n")
+    with pytest.raises(CardError, match=r"README\.md cannot be read"):
+        export_run(trained, "digits", "mit", Shelf(tmp_path / "models"))
+    assert list(card.parent.iterdir()) == [card]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Through torch-fidelity's own network, with random weights in its format: the published are not at hand."""
 
+import re
 import socket
 import sys
 from pathlib import Path
@@ -104,5 +105,7 @@ def test_without_a_network_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_without_torch_fidelity_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
     images = pictures(5, 3, 1, 256)
-    with pytest.raises(InceptionUnavailable, match=r"python deploy/install.py inception"):
+    with pytest.raises(
+        InceptionUnavailable, match=f"{re.escape(sys.executable)} deploy/install.py inception"
+    ):
         measure(images, images, None)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from models.shelf import Generator, Shelf
@@ -35,6 +36,22 @@ def test_collapse_passes_agreement_and_fails_the_rest(real: RealImages, tmp_path
     assert overall.label_agreement > 0.97
     assert overall.cas < 0.75
     assert overall.deviation_ratio == 0
+
+
+def test_a_class_of_equal_images_has_no_spread_to_compare_with(real: RealImages, tmp_path: Path) -> None:
+    generator = Shelf(tmp_path).place(gallery("real", chosen(real, per_class=5)))
+    blank = np.where((real.train.labels == 3)[:, None, None, None], 0, real.train.images)
+    by_class = scores(generator, RealImages(replace(real.train, images=blank), real.test)).by_class
+    assert by_class["digit 3"].deviation_ratio == 1
+
+
+def test_the_spread_is_that_of_numpy(real: RealImages, tmp_path: Path) -> None:
+    pictures = chosen(real, per_class=40)
+    by_class = scores(Shelf(tmp_path).place(gallery("real", pictures)), real).by_class
+    generated = pictures[4].astype(float).std(axis=0).mean()
+    learned = real.train.images[real.train.labels == 4].astype(float).std(axis=0).mean()
+    # the gallery shows its 40 pictures at random
+    assert by_class["digit 4"].deviation_ratio == pytest.approx(generated / learned, rel=0.05)
 
 
 def test_swapped_labels_are_seen_class_by_class(real: RealImages, tmp_path: Path) -> None:

@@ -68,6 +68,8 @@ def test_too_few_images_are_refused(generator: Generator, real: RealImages) -> N
     few = replace(real.test, images=real.test.images[:9], labels=real.test.labels[:9])
     with pytest.raises(EvaluationError, match="digits has 9 test images; expected 10 or more"):
         subject(generator, RealImages(real.train, few))
+    with pytest.raises(EvaluationError, match="digits has 9 training images; expected 10 or more"):
+        subject(generator, RealImages(few, real.test))
 
 
 def test_test_images_that_were_trained_on_are_refused(generator: Generator, real: RealImages) -> None:

@@ -1,0 +1,23 @@
+"""Files that are still whole after the machine lost its power."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a new file, and wait until it is on the disk."""
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_names(folder: Path) -> None:
+    """Wait until what was made, renamed or removed in the folder is on the disk."""
+    with suppress(OSError):  # not every system and file system has this for folders
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
