@@ -160,3 +160,11 @@ def test_failed_installations_are_told_in_one_line_and_tried_again(checkout: Pat
     nobody = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "1"}
     unreachable = make(checkout, "serve", "RUNTIME=cpu", port, **nobody)
     assert complaint(unreachable).startswith("The package registry cannot be reached; check the network")
+
+
+def test_the_installer_says_how_it_is_used(checkout: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "deploy/install.py"], cwd=checkout, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("usage, with the Python of a virtual environment")

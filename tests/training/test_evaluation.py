@@ -1,5 +1,6 @@
 """The whole evaluation, in small; what each part is worth is tested with the part."""
 
+import io
 import json
 import re
 from dataclasses import replace
@@ -10,7 +11,7 @@ from PIL import Image
 
 from models.shelf import Generator, Shelf
 from tests.training.galleries import chosen, gallery, real_digits
-from training import inception, mixing, report, scores
+from training import inception, mixing, plots, report, scores
 from training.evaluation import Evaluation, evaluate
 from training.inception import InceptionScores
 from training.kept import Kept
@@ -35,6 +36,14 @@ def few_mixtures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def subject(generator: Generator, real: RealImages) -> Subject:
     return Subject(generator, real, images=200, presentations=1_000, seed=0)
+
+
+def test_class_names_are_drawn_as_they_are() -> None:
+    name = "$100_$200"
+    score = scores.Scores(real_accuracy=0.9, label_agreement=0.8, cas=0.7, deviation_ratio=1)
+    figure = plots.classes({name: score, "other": score})
+    figure.savefig(io.BytesIO(), format="png")
+    assert name in [label.get_text() for label in figure.axes[0].get_yticklabels()]
 
 
 def test_evaluation_stands_beside_the_version_and_in_the_card(
