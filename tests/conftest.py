@@ -8,7 +8,5 @@ from hypothesis import settings
 settings.register_profile("ganserve", deadline=None)
 settings.load_profile("ganserve")
 
-
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than cores: tests of servers mostly wait."""
-    return (os.cpu_count() or 1) + 1
+# Before torch is loaded, and for all that tests start: on shared cores, threads wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
