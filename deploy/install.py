@@ -1,5 +1,6 @@
 """Install extras of Ganserve, pinned, into the environment that runs this; tell a failure in one line."""
 
+import compileall
 import platform
 import re
 import subprocess
@@ -15,12 +16,15 @@ PIP = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "-
 
 def main(extras: str) -> None:
     print(f"Installing {extras} into {sys.prefix}, which takes a minute or more", flush=True)
-    # of all modules a fifth is ever imported, and Python compiles those when they are
     command = [*PIP, "--no-compile", "--constraint", "constraints.txt", "--editable", f".[{extras}]"]
     with LOG.open("w") as log:
         outcome = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
     if outcome.returncode:
         sys.exit(f"{reason(LOG.read_text())}; all that pip said is in {LOG}")
+    # Python itself would not where PYTHONDONTWRITEBYTECODE is set, as in many containers, and each start took
+    # twice as long. pip would compile on one core only; the tests of packages are never imported.
+    folder = sysconfig.get_path("purelib")
+    compileall.compile_dir(folder, quiet=2, workers=0, rx=re.compile(r"/tests/"))
 
 
 def reason(log: str) -> str:
