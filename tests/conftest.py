@@ -9,4 +9,4 @@ settings.register_profile("ganserve", deadline=None)
 settings.load_profile("ganserve")
 
 # Before torch is loaded, and for all that tests start: on shared cores, threads wait for each other.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = "1"

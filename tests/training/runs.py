@@ -80,7 +80,6 @@ def start(command: Sequence[str]) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
 
 
@@ -158,7 +157,6 @@ def _train(
         for descriptor in (sys.stdout.fileno(), sys.stderr.fileno()):
             os.dup2(file.fileno(), descriptor)
     os.environ.update(environment)
-    torch.set_num_threads(1)
     if limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     if dies_at is not None:
