@@ -25,6 +25,10 @@ class CheckpointError(ValueError):
     """A checkpoint that is missing, damaged or of another shape."""
 
 
+class AllDamaged(CheckpointError):
+    """Neither the newest checkpoint nor the one before it can be read."""
+
+
 def previous(path: Path) -> Path:
     """Where the checkpoint before the one at `path` is kept."""
     return path.with_stem(f"{path.stem}.previous")
@@ -58,7 +62,7 @@ def load(path: Path, parts: dict[str, Stateful]) -> str | None:
     """Restore the parts that `save` wrote; those of the file that are not asked for stay unread.
 
     When the newest checkpoint is damaged or gone, restores the previous one and gives a line that says so.
-    Raises CheckpointError, also when neither can be read.
+    Raises CheckpointError; AllDamaged when neither can be read.
     """
     if not exists(path):
         raise CheckpointError(f"there is no checkpoint at {path}; was the run started?")
@@ -70,10 +74,7 @@ def load(path: Path, parts: dict[str, Stateful]) -> str | None:
         try:
             content = _read(source)
         except _Damaged as older:
-            raise CheckpointError(
-                f"the checkpoint {path} {damage}, and {source.name} {older}; restore one of them from a "
-                "backup, or remove them to begin the run again"
-            ) from None
+            raise AllDamaged(f"the checkpoint {path} {damage}, and {source.name} {older}") from None
         news = f"the checkpoint {path} {damage}; went back to {source.name}"
     states = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     for name, part in parts.items():

@@ -17,6 +17,8 @@ from training.networks import to_signed
 Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]  # images [batch, H, W, C] and their labels [batch]
 BATCH = 128
 PEAK_LEARNING_RATE = 4e-3
+# quarter turns of an image
+TURNS = 4
 
 
 class Classifier(nn.Module):
@@ -84,13 +86,13 @@ def fit_turns(images: Pictures, *, presentations: int, seed: int, title: str) ->
 
     Gidaris et al. 2018, arXiv 1803.07728: each image is shown in all four turns. images: uint8 [n, H, W, C].
     """
-    turns = np.repeat(np.arange(4), BATCH // 4)
-    upright = shuffled(images, np.zeros(len(images), np.int64), BATCH // 4, seed)
+    turns = np.repeat(np.arange(TURNS), BATCH // TURNS)
+    upright = shuffled(images, np.zeros(len(images), np.int64), BATCH // TURNS, seed)
     batches = (
-        (np.concatenate([np.rot90(pixels, turn, axes=(1, 2)) for turn in range(4)]), turns)
+        (np.concatenate([np.rot90(pixels, turn, axes=(1, 2)) for turn in range(TURNS)]), turns)
         for pixels, _ in upright
     )
-    return fit_batches(batches, 4, presentations=presentations, seed=seed, title=title)
+    return fit_batches(batches, TURNS, presentations=presentations, seed=seed, title=title)
 
 
 def shuffled(images: Pictures, labels: NDArray[np.int64], batch: int, seed: int) -> Iterator[Batch]:
@@ -115,7 +117,7 @@ def fit_batches(
     steps = max(1, presentations // BATCH)
     first = next(batches)
     _, resolution, _, channels = first[0].shape
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=()):  # all draws are on the CPU
         torch.manual_seed(seed)
         classifier = Classifier(resolution, channels, classes)
         optimizer = torch.optim.AdamW(classifier.parameters(), weight_decay=0.05)

@@ -11,6 +11,7 @@ import typer
 
 from models.shelf import Shelf
 from training import checkpoint, mistakes, processes, run, start
+from training.data_errors import NoSplit
 from training.game import Game
 from training.hyperparameters import DEFAULTS, LATENTS, PENALTY_GAMMA, PRECISIONS, Hyperparameters
 from training.kept import Kept
@@ -22,7 +23,6 @@ from training.penalties import PENALTIES
 from training.start import choose_device, deterministic_kernels, load_images
 from training.stopping import Verdict
 from training.subject import RealImages, Subject, refuse_unfit
-from training.tables import NoSplit
 
 app = typer.Typer(
     help="Train a generator on a folder of images, export it, and measure it.",
@@ -154,7 +154,7 @@ def train(
         target = choose_device(device)
         with processes.joined(target):
             if resume:
-                record, loaded = start.resume(folder, data, given, cache)
+                record, loaded = start.resume(folder, data, column, given, cache)
             else:
                 record, loaded = start.begin(folder, data, column, given, cache)
             record = record.model_copy(update=plan)
@@ -167,14 +167,15 @@ def train(
                     game.load(folder)
                 with deterministic_kernels(on=record.hyperparameters.deterministic):
                     end = run_game(game, loaded, folder, record)
-    if processes.is_first():
-        if isinstance(end, Verdict):
-            typer.echo(conclusion(end, game))
-        typer.echo(f"{game.progress.images_seen:,} images seen; the run is in {folder}")
+            if processes.is_first():
+                if isinstance(end, Verdict):
+                    typer.echo(conclusion(end, game))
+                typer.echo(f"{game.progress.images_seen:,} images seen; the run is in {folder}")
+                if isinstance(end, signal.Signals):
+                    again = ["ganserve", "train", "--run", str(folder), "--resume", "--cache", str(cache)]
+                    again += ["--device", device] if device != "auto" else []
+                    typer.echo(f"stopped by {end.name}; continue with: {shlex.join(again)}")
     if isinstance(end, signal.Signals):
-        if processes.is_first():
-            again = ["ganserve", "train", "--run", str(folder), "--resume", "--cache", str(cache)]
-            typer.echo(f"stopped by {end.name}; continue with: {shlex.join(again)}")
         raise typer.Exit(128 + end)
 
 
@@ -204,7 +205,7 @@ def export(
     state = (
         f"the best of the run (distance {exported.measured.distance:.3g})"
         if exported.measured
-        else "the newest, for none was measured"
+        else f"the newest, for there is no {run.BEST_FILE}"
     )
     typer.echo(f"exported the state after {exported.images_seen:,} images, {state}")
     for parity in exported.parities:

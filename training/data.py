@@ -20,12 +20,15 @@ from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
 from training.bars import BAR
+from training.data_errors import DataError, NoSplit
 from training.files import replacing_folder
 from training.pixels import UnsupportedImage, is_grey, to_square
-from training.tables import DataError, NoSplit, find_table, image_column, read_columns
+from training.tables import find_table, image_column, read_columns
 
 UNREADABLE_SHARE = 0.01
 SLICE = 1_000
+# in each folder of the cache
+DESCRIPTION = "data.json"
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,8 @@ def load(
         table, key = find_table(source, split, cache)
         column = image_column(table, source, column)
         key = hashlib.sha256(f"{key}\0{column}".encode()).hexdigest()
-        folder = cache / f"{key}-{resolution}-{channels or 'auto'}"
-        if not (folder / "data.json").exists():
+        folder = _decoded(cache / f"{key}-{resolution}", channels)
+        if not (folder / DESCRIPTION).exists():
             _decode(*read_columns(table, source, column), resolution, channels, folder)
     except (DatasetNotFoundError, ConnectionError) as error:
         raise DataError(f"{source} is neither here nor on the Hugging Face hub: {error}") from None
@@ -77,11 +80,21 @@ def load(
         raise
     except (ValueError, RuntimeError, FileNotFoundError, datasets.exceptions.DatasetsError) as error:
         if "Unknown split" in str(error):
-            raise NoSplit(f"{source} has no {split} split; name other images for it") from None
+            raise NoSplit(source, split) from None
         raise DataError(f"{source} cannot be read: {' '.join(str(error).split())}") from None
     path = Path(source).expanduser()
     name = path.resolve().name if path.is_dir() else path.stem
     return _open(name or source, folder)
+
+
+def _decoded(folder: Path, channels: int | None) -> Path:
+    """Where images with so many channels are, or are to be: those decoded as they were may do."""
+    as_they_are = folder.with_name(f"{folder.name}-auto")
+    if channels is None or (
+        (as_they_are / DESCRIPTION).exists() and _describe(as_they_are)["shape"][-1] == channels
+    ):
+        return as_they_are
+    return folder.with_name(f"{folder.name}-{channels}")
 
 
 def _decode(
@@ -130,7 +143,7 @@ def _decode(
             "unreadable": unreadable,
             "fingerprint": digest.hexdigest(),
         }
-        (aside / "data.json").write_text(json.dumps(summary), encoding="utf-8")
+        (aside / DESCRIPTION).write_text(json.dumps(summary), encoding="utf-8")
 
 
 def _check(unreadable: list[str], labels: NDArray[np.int64], classes: tuple[str, ...], total: int) -> None:
@@ -141,10 +154,6 @@ def _check(unreadable: list[str], labels: NDArray[np.int64], classes: tuple[str,
             f"{len(unreadable)} of {total} images cannot be read, at most 1 % may be so; "
             f"mend or remove them:\n  {listed}{more}"
         )
-    if labels.size and labels.min() < 0:
-        raise DataError(
-            "some images have no label (-1 stands in the label column); remove them or label them"
-        )
     counts = Counter(labels.tolist())
     if lonely := [name for number, name in enumerate(classes) if counts[number] < 2]:
         raise DataError(f"every class needs at least two images; add some to, or remove: {', '.join(lonely)}")
@@ -153,15 +162,28 @@ def _check(unreadable: list[str], labels: NDArray[np.int64], classes: tuple[str,
 
 
 def _open(name: str, folder: Path) -> ImageData:
-    summary = json.loads((folder / "data.json").read_text(encoding="utf-8"))
+    try:
+        summary = _describe(folder)
+        shape = tuple(summary["shape"])
+        images = np.memmap(folder / "images.bin", dtype=np.uint8, mode="r", shape=shape)
+        labels = np.load(folder / "labels.npy")
+    except (ValueError, EOFError, FileNotFoundError) as error:
+        raise DataError(
+            f"decoded images in {folder} are damaged ({error}); remove that folder to have them decoded again"
+        ) from None
     return ImageData(
         name=name,
         fingerprint=summary["fingerprint"],
-        images=np.memmap(folder / "images.bin", dtype=np.uint8, mode="r", shape=tuple(summary["shape"])),
-        labels=np.load(folder / "labels.npy"),
+        images=images,
+        labels=labels,
         classes=tuple(summary["classes"]),
         unreadable=tuple(summary["unreadable"]),
     )
+
+
+def _describe(folder: Path) -> dict[str, Any]:
+    description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    return description
 
 
 def _open_file(file: dict[str, Any] | None) -> Image.Image:

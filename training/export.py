@@ -29,7 +29,10 @@ SAMPLES_FILE = "samples.png"
 
 
 class Export(NamedTuple):
-    """What was put on the shelf, how it compares with PyTorch, and of which state of the run it is."""
+    """What was put on the shelf, how it compares with PyTorch, and of which state of the run it is.
+
+    measured: None when that is the newest state, and not the best.
+    """
 
     generator: ShelvedGenerator
     parities: list[Parity]
@@ -40,14 +43,15 @@ class Export(NamedTuple):
 def export_run(folder: Path, name: str, license_: str, shelf: Shelf) -> Export:
     """Put the moving average of a run's generator on the shelf, with samples and a model card.
 
-    It is that of the best checkpoint; of the newest where none was measured.
+    It is that of the best checkpoint; of the newest where there is none.
     Raises RunError or CheckpointError when the run cannot be read, ValidationError when the contract has a
     bad name, ParityError when ONNX Runtime and PyTorch disagree, CardError when the card cannot be kept: then
     nothing is written.
     """
     record = read(folder)
     game = Game(record, torch.device("cpu"))
-    game.load(folder, BEST_FILE if checkpoint.exists(folder / BEST_FILE) else CHECKPOINT_FILE)
+    of_best = checkpoint.exists(folder / BEST_FILE)
+    game.load(folder, BEST_FILE if of_best else CHECKPOINT_FILE)
     contract = contract_of(record, game, name, license_)
     model = to_onnx(game.average, contract)
     parities = [compare(game.average, model, contract, batch) for batch in PARITY_BATCHES]
@@ -72,7 +76,7 @@ def export_run(folder: Path, name: str, license_: str, shelf: Shelf) -> Export:
     )
     write_version(shelved, facts)
     measured = game.progress.measured
-    return Export(shelved, parities, game.progress.images_seen, best(measured) if measured else None)
+    return Export(shelved, parities, game.progress.images_seen, best(measured) if of_best else None)
 
 
 def to_onnx(generator: Generator, contract: Contract) -> onnx.ModelProto:

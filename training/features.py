@@ -1,13 +1,13 @@
 """The features in which a run measures what it draws: those of a classifier that learned its own images."""
 
+import sys
 from pathlib import Path
 
 from training import checkpoint
-from training.classifier import Classifier, fit, fit_turns
+from training.classifier import TURNS, Classifier, fit, fit_turns
 from training.held_out import Part
 from training.run import CLASSIFIER_FILE
 
-TURNS = 4
 # images shown to the classifier: each of them so often, within bounds
 EPOCHS, FEWEST, MOST = 10, 3_000, 30_000
 
@@ -15,17 +15,21 @@ EPOCHS, FEWEST, MOST = 10, 3_000, 30_000
 def fitted(folder: Path, learned: Part, classes: int, seed: int) -> Classifier:
     """The classifier of the run in `folder`, fitted when the run begins and kept there.
 
-    It learns the classes, or, where there are none to tell apart, quarter turns. Raises CheckpointError when
+    It learns the classes, or, where there are none, quarter turns. Raises CheckpointError when
     the one that is kept cannot be read.
     """
     path = folder / CLASSIFIER_FILE
     if checkpoint.exists(path):
         _, resolution, _, channels = learned.images.shape
-        classifier = Classifier(resolution, channels, classes if classes > 1 else TURNS)
-        checkpoint.load(path, {"classifier": classifier})
-        return classifier
+        classifier = Classifier(resolution, channels, classes or TURNS)
+        try:
+            checkpoint.load(path, {"classifier": classifier})
+        except checkpoint.AllDamaged as damaged:
+            print(f"ganserve: {damaged}; it is fitted again", file=sys.stderr)
+        else:
+            return classifier
     presentations = min(MOST, max(FEWEST, EPOCHS * len(learned.images)))
-    if classes > 1:
+    if classes:
         classifier = fit(
             learned.images, learned.labels, classes, presentations=presentations, seed=seed, title="features"
         )

@@ -1,15 +1,18 @@
 """Files and folders that are whole or not there, whatever is killed or loses its power."""
 
+import glob
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from models.files import sync_names
 
 ASIDE = ".part"
+DAY = 86_400  # seconds
 
 
 @contextmanager
@@ -46,6 +49,7 @@ def naming(path: Path) -> Iterator[None]:
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """A new folder that takes the place of `folder` when all is written, unless another process was first."""
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(folder)
     aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=ASIDE, dir=folder.parent))
     try:
         yield aside
@@ -56,6 +60,15 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
                 raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what killed processes had begun to write for `folder`: what has not changed for a day."""
+    for aside in folder.parent.glob(f"{glob.escape(folder.name)}.*{ASIDE}"):
+        with suppress(FileNotFoundError):  # another process removes it as well
+            written = max(path.stat().st_mtime for path in (aside, *aside.iterdir()))
+            if time.time() - written > DAY:
+                shutil.rmtree(aside, ignore_errors=True)
 
 
 def remove_leftover(path: Path) -> None:

@@ -1,21 +1,16 @@
 """Which files of a folder are images, and of which class: its first-level subfolders are the classes."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
-SPLITS = {"train", "test", "validation"}
+from training.data_errors import DataError, NoSplit
+
+SPLITS = {"train", "test", "validation", "valid", "val"}
 # Pictures that Pillow cannot read, to be named as unreadable instead of passed over.
 FOREIGN = {".heic", ".heif", ".jxl", ".svg", ".raw", ".cr2", ".nef", ".arw", ".dng"}
-
-
-class FolderError(ValueError):
-    """A folder whose classes are not clear."""
-
-
-class NoSplitError(FolderError):
-    """A folder without the split."""
 
 
 @dataclass(frozen=True)
@@ -31,38 +26,45 @@ def read_folder(path: Path, split: str) -> ImageFolder:
     """The images of a split; a folder whose only subfolders are called like splits has splits.
 
     Other folders are the split "train". Hidden entries, and those that begin with "__", are passed over.
-    Raises FolderError, and NoSplitError where the split is not there.
+    Raises DataError, and NoSplit where the split is not there.
     """
     names = {child.name for child in _visible(path) if child.is_dir()}
     if {"train", "test"} <= names and names - SPLITS:
-        raise FolderError(
+        raise DataError(
             f"{path} holds train/ and test/ beside {', '.join(sorted(names - SPLITS))}; "
             "leave either splits in it, or classes"
         )
     if names and names <= SPLITS:
         if split not in names:
-            raise NoSplitError(f"{path} has no {split} split; name other images for it")
+            raise NoSplit(path, split)
         return _read_classes(path / split)
     if split != "train":
-        raise NoSplitError(f"{path} has no {split} split; name other images for it")
+        raise NoSplit(path, split)
     return _read_classes(path)
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of classes as they are numbered: numbers by their size, others by the alphabet."""
+    known = list(names)
+    numeric = all(name.isascii() and name.isdecimal() for name in known)
+    return sorted(known, key=lambda name: (int(name) if numeric else 0, name))
 
 
 def _read_classes(path: Path) -> ImageFolder:
     flat = [child for child in _visible(path) if _is_image(child)]
-    folders = [child for child in _visible(path) if child.is_dir()]
+    folders = [path / name for name in in_order(child.name for child in _visible(path) if child.is_dir())]
     if not folders:
         if not flat:
-            raise FolderError(f"{path} holds no images that can be read")
+            raise DataError(f"{path} holds no images that can be read")
         return ImageFolder(tuple(flat), (0,) * len(flat), ())
     if flat:
-        raise FolderError(
+        raise DataError(
             f"{path} holds images beside folders of images, such as {flat[0].name}; "
             "put each into the folder of its class, or all into one folder"
         )
     files = [(file, number) for number, folder in enumerate(folders) for file in _images_under(folder)]
     if not files:
-        raise FolderError(f"{path} holds no images that can be read")
+        raise DataError(f"{path} holds no images that can be read")
     return ImageFolder(
         tuple(file for file, _ in files),
         tuple(number for _, number in files),

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from training import checkpoint, processes
 from training.augment import Strength, augment
 from training.batches import Draws, batch_rows, draw, draw_latents
+from training.checkpoint import CheckpointError
 from training.data import ImageData
 from training.hardware import hardware
 from training.held_out import Part, Pictures
@@ -45,7 +46,7 @@ class Game:
         self.device = device
         self.classes = len(record.data.classes)
         channels = record.data.channels
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=()):  # all draws are on the CPU
             torch.manual_seed(settings.seed)
             generator, discriminator = build(
                 settings.architecture,
@@ -67,7 +68,8 @@ class Game:
         if uneven:
             raise RunError(
                 f"{processes.count()} processes cannot share batches of {settings.batch} images in "
-                f"microbatches of {settings.microbatch}; choose a batch that is a multiple of both"
+                f"microbatches of {settings.microbatch}; choose a --microbatch, or for a new run a --batch, "
+                "so that those of all processes make up a batch"
             )
 
     def save(self, folder: Path, name: str = CHECKPOINT_FILE) -> None:
@@ -77,7 +79,7 @@ class Game:
 
     def load(self, folder: Path, name: str = CHECKPOINT_FILE) -> None:
         """Go on from that checkpoint, or say that it was the one before. Raises CheckpointError."""
-        if news := checkpoint.load(folder / name, self._parts()):
+        if news := self._restore(folder / name, self._parts()):
             _say(f"{news}, at {self.progress.images_seen:,} images seen")
 
     def return_to(self, folder: Path, name: str) -> None:
@@ -87,10 +89,21 @@ class Game:
         """
         parts = self._parts()
         del parts["progress"]
-        if news := checkpoint.load(folder / name, parts):
+        if news := self._restore(folder / name, parts):
             _say(news)
         self.progress.returns += 1
         self.progress.returned_at = self.progress.images_seen
+
+    @staticmethod
+    def _restore(path: Path, parts: dict[str, checkpoint.Stateful]) -> str | None:
+        try:
+            return checkpoint.load(path, parts)
+        except checkpoint.AllDamaged as damaged:
+            newest = path.name == CHECKPOINT_FILE
+            then = "--resume begins the run again" if newest else f"{CHECKPOINT_FILE} is exported"
+            raise CheckpointError(
+                f"{damaged}; restore one of them from a backup, or remove them: {then} then"
+            ) from None
 
     def step(self, data: ImageData | Part) -> dict[str, Tensor]:
         """Update the discriminator, then the generator, on one batch; gives losses and penalties."""
@@ -134,8 +147,11 @@ class Game:
     def pictures(self, labels: NDArray[np.int64]) -> NDArray[np.uint8]:
         """What the average draws for labels [n], always from the same latents, as [n, H, W, C]."""
         latents = self._latents(len(labels), torch.Generator().manual_seed(self.settings.seed))
-        drawn = [self.average(latents[part], self._one_hot(labels[part])) for part in self._parts_of(labels)]
-        return to_pixels(torch.cat(drawn)).cpu().numpy()
+        drawn = [
+            to_pixels(self.average(latents[part], self._one_hot(labels[part]))).cpu()
+            for part in self._parts_of(labels)
+        ]
+        return torch.cat(drawn).numpy()
 
     @torch.no_grad()
     def logits(self, images: Pictures, labels: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -38,8 +38,8 @@ class ClassifierLikeness(BaseModel):
 
 def measure(subject: Subject) -> ClassifierLikeness:
     """Three sets of equally many images, chosen at random."""
-    sets = subject.real.test.images, subject.generated, subject.real.train.images
-    images = min(IMAGES, *map(len, sets))
+    sets = subject.test_images, subject.generated, subject.real.train.images
+    images = min(IMAGES, *(len(every) for every in sets))
     draws = np.random.default_rng(subject.seed)
     test, generated, train = (
         subject.judge.features(every[np.sort(draws.permutation(len(every))[:images])]) for every in sets

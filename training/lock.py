@@ -2,7 +2,7 @@
 
 import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from training import processes
@@ -15,18 +15,22 @@ LOCK = "lock"
 def alone(folder: Path) -> Iterator[None]:
     """Keep other runs from training in the folder, which is made when there is none. Raises RunError.
 
-    Of the processes of one run the first alone does so. The file stays, since to remove it would let two in;
-    the system unlocks it when the process ends, however that is.
+    Of the processes of one run the first does so for all. The file stays, since to remove it would let two
+    in; the system unlocks it when the process ends, however that is.
     """
-    if not processes.is_first():
-        yield
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with ExitStack() as held:
+
+        def lock() -> bool:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = held.enter_context((folder / LOCK).open("a"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+        if not processes.of_the_first(lock):
             raise RunError(
                 f"another process trains in {folder}; wait until it has ended, or name another --run"
-            ) from None
+            )
         yield

@@ -56,7 +56,7 @@ class Memorisation(BaseModel):
 
 
 def measure(subject: Subject) -> Memorisation:
-    train, every = subject.real.train.images, subject.real.test.images
+    train, every = subject.real.train.images, subject.test_images
     # they may be sorted by class
     test = every[np.sort(np.random.default_rng(subject.seed).permutation(len(every))[:IMAGES])]
     generated = subject.generated[:IMAGES]  # in no order already

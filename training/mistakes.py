@@ -11,12 +11,15 @@ from models.contract import ContractError
 from models.shelf import ShelfError
 from training.card import CardError
 from training.checkpoint import CheckpointError
+from training.data_errors import DataError
 from training.loop import Collapsed
 from training.parity import ParityError
 from training.processes import ProcessLost
 from training.run import RunError
 from training.subject import EvaluationError
-from training.tables import DataError
+
+# What torch's allocator says of it, CUDA, cuBLAS, and the C++ library.
+OUT_OF_MEMORY = ("allocate memory", "out of memory", "ALLOC_FAILED", "bad_alloc")
 
 
 @contextmanager
@@ -35,9 +38,8 @@ def in_a_line(out_of_memory: str) -> Iterator[None]:
             message = f"--{option}: {message}, got {problem['input']!r}"
         _fail(message)
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "allocate memory" not in str(
-            error
-        ):
+        known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not known and not any(sign in str(error) for sign in OUT_OF_MEMORY):
             raise
         _fail(f"out of memory; {out_of_memory}")
     except (

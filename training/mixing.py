@@ -83,7 +83,6 @@ def _measure(
     seeds: int,
     presentations: int,
 ) -> Mixture:
-    test = subject.real.test.images
     accuracies = []
     for seed in range(subject.seed, subject.seed + seeds):
         chosen = _choose(subject.train_labels, real_share, seed)
@@ -96,7 +95,7 @@ def _measure(
             else real_batches
         )
         classifier = fit_batches(batches, len(subject.classes), presentations=presentations, seed=seed)
-        accuracies.append(float((classifier.predict(test) == subject.test_labels).mean()))
+        accuracies.append(float((classifier.predict(subject.test_images) == subject.test_labels).mean()))
     return Mixture(
         real_share=real_share,
         real_images=len(chosen),

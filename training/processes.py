@@ -25,7 +25,7 @@ class ProcessLost(Exception):
 @contextmanager
 def joined(device: torch.device) -> Iterator[None]:
     """Work together with the other processes of this torchrun, if there are any."""
-    if count() == 1:
+    if started() == 1:
         yield
         return
     if device.type == "cuda":
@@ -37,12 +37,18 @@ def joined(device: torch.device) -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def count() -> int:
+def started() -> int:
+    """How many processes torchrun has started, together or not yet."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def count() -> int:
+    """How many work together."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
 def rank() -> int:
-    return int(os.environ.get("RANK", "0"))
+    return distributed.get_rank() if distributed.is_initialized() else 0
 
 
 def local_rank() -> int:
@@ -57,14 +63,22 @@ def is_first() -> bool:
 
 @contextmanager
 def first_of_machine_first() -> Iterator[None]:
-    """The other processes of each machine enter when its first one has left."""
-    if count() > 1 and local_rank() != 0:
-        with _together():
-            distributed.barrier()
-    yield
-    if count() > 1 and local_rank() == 0:
-        with _together():
-            distributed.barrier()
+    """The other processes of each machine enter when its first one has left.
+
+    When it leaves with an exception they come to the same one by themselves.
+    """
+    first = local_rank() == 0
+    if not first:
+        _meet()
+    problem = None
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - raised again below
+        problem = error
+    if first:
+        _meet()
+    if problem:
+        raise problem
 
 
 def add_up(tensors: Sequence[Tensor]) -> None:
@@ -98,6 +112,13 @@ def of_the_first(make: Callable[[], T]) -> T:
     return cast("T", made[0])
 
 
+def _meet() -> None:
+    """Wait for all others to come here, too."""
+    if count() > 1:
+        with _together():
+            distributed.barrier()
+
+
 @contextmanager
 def _together() -> Iterator[None]:
     try:
@@ -105,5 +126,6 @@ def _together() -> Iterator[None]:
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise ProcessLost(
-            f"another process of this run is gone ({reason}); start all of them again with --resume"
+            f"another process of this run has ended ({reason}); its own last line, or torchrun's, says why: "
+            "mend that, and start all of them again, with --resume when the run had begun"
         ) from None

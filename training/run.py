@@ -84,16 +84,24 @@ class RunRecord(_Record):
             source_commit=source_commit(),
         )
 
-    def refuse_changes(self, given: dict[str, Any]) -> None:
-        """Raise RunError when a hyperparameter in `given` differs from the run's."""
+    def resumed(self, given: dict[str, Any]) -> Self:
+        """The record to go on with. Raises RunError when a hyperparameter in `given` differs from the run's.
+
+        But the microbatch may be another one where no network normalises over it: it changes rounding alone.
+        Raises ValidationError when such do not make up a batch.
+        """
         recorded = self.hyperparameters.model_dump()
+        if recorded["architecture"] == "r3gan" and "microbatch" in given:
+            recorded["microbatch"] = given["microbatch"]
+        hyperparameters = Hyperparameters.model_validate(recorded)
         changed = [
             f"--{name.replace('_', '-')} {value} (the run has {recorded[name]})"
             for name, value in given.items()
-            if self.hyperparameters != _with(recorded, name, value)
+            if hyperparameters != _with(recorded, name, value)
         ]
         if changed:
             raise RunError(f"a run resumes under its own hyperparameters; leave out {', '.join(changed)}")
+        return self.model_copy(update={"hyperparameters": hyperparameters})
 
 
 def _with(recorded: dict[str, Any], name: str, value: object) -> Hyperparameters | None:

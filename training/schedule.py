@@ -32,7 +32,7 @@ class Schedule(BaseModel):
 
     @model_serializer
     def _write(self) -> float | str:
-        return self.start if self.constant else str(self)
+        return self.start if self.constant else f"{self.start!r}..{self.end!r}"
 
     def __str__(self) -> str:
         return f"{self.start:.10g}" if self.constant else f"{self.start:.10g}..{self.end:.10g}"

@@ -44,9 +44,9 @@ def measure(subject: Subject) -> ClassScores:
         seed=subject.seed,
         title="on generated images",
     )
-    right = subject.judge.predict(real.test.images) == test_labels
+    right = subject.judge.predict(subject.test_images) == test_labels
     agrees = subject.judge.predict(generated) == labels
-    learned = pupil.predict(real.test.images) == test_labels
+    learned = pupil.predict(subject.test_images) == test_labels
     by_class = {
         name: Scores(
             real_accuracy=float(right[test_labels == number].mean()),

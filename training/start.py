@@ -22,7 +22,7 @@ def begin(
     """A new run on the images of `source`. Raises RunError, DataError or ValidationError."""
     hyperparameters = Hyperparameters.model_validate(given)
     if processes.count() > 1 and "microbatch" not in given:
-        share = {"microbatch": hyperparameters.batch // processes.count()}
+        share = {"microbatch": max(1, hyperparameters.batch // processes.count())}
         hyperparameters = Hyperparameters.model_validate(given | share)
     run.refuse_existing(folder)
     if source is None:
@@ -32,11 +32,17 @@ def begin(
 
 
 def resume(
-    folder: Path, source: str | None, given: dict[str, Any], cache: Path
+    folder: Path, source: str | None, column: str | None, given: dict[str, Any], cache: Path
 ) -> tuple[RunRecord, ImageData]:
-    """The run in the folder. Raises RunError, also when `given` differs from its own, or DataError."""
-    record = run.read(folder)
-    record.refuse_changes(given)
+    """The run in the folder, with other microbatches where `given` has them and they may be others.
+
+    Raises RunError, also when what is given differs from the run's own, DataError or ValidationError.
+    """
+    record = run.read(folder).resumed(given)
+    if column not in (None, record.data.column):
+        raise RunError(
+            f"a run resumes on its own images; leave out --column {column} (the run has {record.data.column})"
+        )
     source = source or record.data.source
     data = load_images(source, record.hyperparameters.resolution, None, "train", record.data.column, cache)
     if data.fingerprint != record.data.fingerprint:
@@ -73,9 +79,9 @@ def choose_device(name: str) -> torch.device:
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     chosen = name.partition(":")[2]
-    if chosen and processes.count() > 1:
+    if chosen and processes.started() > 1:
         raise RunError(
-            f"--device {name} would be that of all {processes.count()} processes; give --device cuda"
+            f"--device {name} would be that of all {processes.started()} processes; give --device cuda"
         )
     index, found = int(chosen or processes.local_rank()), torch.cuda.device_count()
     if index >= found:

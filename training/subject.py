@@ -1,5 +1,6 @@
 """What an evaluation works on: the generator's images beside real ones, each made when first needed."""
 
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +11,7 @@ from models.shelf import Generator
 from training.classifier import Classifier, fit, fit_turns
 from training.data import ImageData
 from training.exported import ExportedGenerator
+from training.held_out import Rows
 from training.run import source_commit
 
 FEWEST = 10  # real images; fewer say nothing
@@ -42,17 +44,13 @@ class Subject:
         self.generator, self.real = generator, real
         self.presentations, self.seed = presentations, seed
         self.classes = generator.contract.classes
-        self.train_labels, self.test_labels = (_match(data, generator) for data in (real.train, real.test))
+        self.train_labels = _match(real.train, generator)
         for kind, data in (("training", real.train), ("test", real.test)):
             if len(data.images) < FEWEST:
                 raise EvaluationError(
                     f"{data.name} has {len(data.images)} {kind} images; expected {FEWEST} or more"
                 )
-        known = {hash(image.tobytes()) for image in real.train.images}
-        if sum(hash(image.tobytes()) in known for image in real.test.images) > len(real.test.images) / 2:
-            raise EvaluationError(
-                f"most test images of {real.test.name} are training images; name others with --test"
-            )
+        self.test_images, self.test_labels = self._unseen()
         self.images = len(real.train.images) if images is None else images
         self.labels = _draw_labels(self.train_labels, self.images, seed)
         counts = np.bincount(self.labels, minlength=len(self.classes))
@@ -62,6 +60,21 @@ class Subject:
                 "raise --images"
             )
         self._truncated: tuple[float, NDArray[np.uint8]] | None = None
+
+    def _unseen(self) -> tuple[Rows, NDArray[np.int64]]:
+        """The test images that are no training images, and their labels."""
+        data = self.real.test
+        labels = _match(data, self.generator)
+        known = {hash(image.tobytes()) for image in self.real.train.images}
+        rows = np.flatnonzero([hash(image.tobytes()) not in known for image in data.images])
+        seen = len(data.images) - len(rows)
+        if seen > len(data.images) / 2:
+            raise EvaluationError(
+                f"most test images of {data.name} are training images; name others with --test"
+            )
+        if seen:
+            print(f"left out {seen:,} test images of {data.name} that are training images", file=sys.stderr)
+        return Rows(data.images, rows), labels[rows]
 
     @property
     def settings(self) -> dict[str, object]:

@@ -11,16 +11,9 @@ import datasets
 import numpy as np
 from numpy.typing import NDArray
 
+from training.data_errors import DataError
 from training.files import replacing_folder
-from training.folder import FolderError, NoSplitError, read_folder
-
-
-class DataError(ValueError):
-    """Images that cannot be learned from; the message says which, and what to do."""
-
-
-class NoSplit(DataError):
-    """Images without the split that is wanted."""
+from training.folder import in_order, read_folder
 
 
 def find_table(source: str, split: str, cache: Path) -> tuple[datasets.Dataset, str]:
@@ -49,12 +42,7 @@ def find_table(source: str, split: str, cache: Path) -> tuple[datasets.Dataset, 
 
 
 def _folder_table(path: Path, split: str) -> tuple[datasets.Dataset, str]:
-    try:
-        found = read_folder(path, split)
-    except NoSplitError as error:
-        raise NoSplit(str(error)) from None
-    except FolderError as error:
-        raise DataError(str(error)) from None
+    found = read_folder(path, split)
     columns: dict[str, list[Any]] = {"image": [str(file) for file in found.files]}
     features: dict[str, Any] = {"image": datasets.Image()}
     if found.classes:
@@ -101,7 +89,7 @@ def image_column(table: datasets.Dataset, source: str, wanted: str | None) -> st
 def read_columns(
     table: datasets.Dataset, source: str, image: str
 ) -> tuple[datasets.Column, NDArray[np.int64], tuple[str, ...]]:
-    """The image files, their labels (all 0 without classes), and the names of the classes.
+    """The image files, their labels (all 0 without classes), and the names of the classes, two at least.
 
     Raises DataError.
     """
@@ -110,14 +98,19 @@ def read_columns(
     files = table.cast_column(image, datasets.Image(decode=False))[image]
     if label is None:
         return files, np.zeros(len(table), np.int64), ()
-    if label not in labels:  # numbers or strings, without names
-        table = table.class_encode_column(label)
-    classes = tuple(table.features[label].names)
-    given = table.with_format("arrow")[label]
-    numbers = np.array([-1 if number is None else number for number in given.to_pylist()], np.int64)
+    given = table.with_format("arrow")[label].to_pylist()
+    if label in labels:
+        classes = tuple(table.features[label].names)
+    else:  # numbers or strings, without names
+        classes = tuple(in_order({str(value) for value in given if value is not None}))
+        number_of = {name: number for number, name in enumerate(classes)}
+        given = [None if value is None else number_of[str(value)] for value in given]
+    numbers = np.array([-1 if number is None else number for number in given], np.int64)
     if ((numbers < 0) | (numbers >= len(classes))).any() or "" in classes:
         raise DataError(
             f"some images of {source} have no label, or one beyond the {len(classes)} classes; "
             "remove them or label them"
         )
+    if len(classes) < 2:  # there is nothing to tell apart
+        return files, np.zeros(len(table), np.int64), ()
     return files, numbers, classes

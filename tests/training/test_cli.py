@@ -138,6 +138,27 @@ def test_resuming_under_other_hyperparameters_is_refused_with_the_differences(
     assert "--batch" not in result.output
 
 
+def test_a_run_resumes_in_other_microbatches_where_they_change_nothing(
+    trained: Path, digits_folder: Path, cache: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "r3gan")
+    resume = ("train", "--run", run, "--resume", "--images", 24, "--cache", cache, "--microbatch")
+    refused(ganserve(*resume, 3), "a batch of 8 is no multiple of microbatches of 3")
+    result = ganserve(*resume, 4)
+    assert result.exit_code == 0, result.output
+    assert read(run).hyperparameters.microbatch == 4
+    new = ("train", digits_folder, "--run", tmp_path / "dcgan", "--architecture", "dcgan", "--images", 8)
+    result = ganserve(*new, "--resolution", 16, "--batch", 8, "--cache", cache)
+    assert result.exit_code == 0, result.output
+    result = ganserve("train", "--run", tmp_path / "dcgan", "--resume", "--microbatch", 4, "--cache", cache)
+    refused(result, "leave out --microbatch 4 (the run has 8)")
+
+
+def test_resuming_from_another_column_is_refused(trained: Path, cache: Path) -> None:
+    result = ganserve("train", "--run", trained, "--resume", "--column", "photo", "--cache", cache)
+    refused(result, "a run resumes on its own images; leave out --column photo (the run has None)")
+
+
 def test_resuming_on_other_images_is_refused(trained: Path, cache: Path, tmp_path: Path) -> None:
     for name in "0123456789":
         (tmp_path / "other" / name).mkdir(parents=True)
@@ -188,6 +209,16 @@ def test_a_damaged_run_file(tmp_path: Path) -> None:
 def test_a_run_without_a_checkpoint(trained: Path, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_bytes((trained / "run.json").read_bytes())
     refused(ganserve("export", "--run", tmp_path), "there is no checkpoint at")
+
+
+def test_damaged_checkpoints_are_told_with_what_to_do(trained: Path, cache: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    for name in ("checkpoint.pt", "checkpoint.previous.pt", "best.pt", "best.previous.pt"):
+        (run / name).write_bytes(b"torn")
+    resumed = ganserve("train", "--run", run, "--resume", "--cache", cache)
+    refused(resumed, "checkpoint.pt is damaged", "or remove them: --resume begins the run again then")
+    exported = ganserve("export", "--run", run, "--models", tmp_path / "models")
+    refused(exported, "best.pt is damaged", "or remove them: checkpoint.pt is exported then")
 
 
 def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again(

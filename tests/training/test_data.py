@@ -1,7 +1,9 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +16,7 @@ from PIL import Image
 
 from tests.digits import digits
 from training.data import load
-from training.tables import DataError
+from training.data_errors import DataError
 
 
 @pytest.fixture
@@ -55,6 +57,14 @@ def test_a_flat_folder_is_unconditional(photos: Path, cache: Path) -> None:
     data = load(str(photos / "dog"), resolution=16, cache=cache)
     assert data.classes == ()
     assert len(data.images) == 4
+
+
+def test_one_class_is_none(photos: Path, cache: Path) -> None:
+    for name in ("cat", "test"):
+        shutil.rmtree(photos / name)
+    data = load(str(photos), resolution=16, cache=cache)
+    assert data.classes == ()
+    assert data.labels.tolist() == [0] * 4
 
 
 @pytest.mark.parametrize("root", ["", "inside/"])
@@ -102,6 +112,8 @@ def test_the_second_load_reads_the_cache(photos: Path, cache: Path, monkeypatch:
     second = load(str(photos), resolution=16, cache=cache)
     assert (second.images == first.images).all()
     assert second.fingerprint == first.fingerprint
+    as_asked = load(str(photos), resolution=16, channels=3, cache=cache)
+    assert (as_asked.images == first.images).all()
 
 
 def test_a_changed_image_is_another_fingerprint(photos: Path, cache: Path) -> None:
@@ -199,7 +211,12 @@ def parquet(path: Path, labels: list[object], feature: object, images: Sequence[
 
 @pytest.mark.parametrize(
     ("labels", "kind", "classes"),
-    [([7, 7, 3, 3], "int64", ("3", "7")), (["dog", "dog", "cat", "cat"], "string", ("cat", "dog"))],
+    [
+        ([10, 10, 3, 3], "int64", ("3", "10")),
+        (["10", "10", "3", "3"], "string", ("3", "10")),
+        (["dog", "dog", "cat", "cat"], "string", ("cat", "dog")),
+        (["10", "10", "-", "-"], "string", ("-", "10")),
+    ],
 )
 def test_parquet_labels_without_names_are_classes(
     tmp_path: Path, cache: Path, labels: list[object], kind: str, classes: tuple[str, ...]
@@ -213,6 +230,7 @@ def test_parquet_labels_without_names_are_classes(
     ("label", "kind"),
     [
         (None, datasets.ClassLabel(names=["a"])),
+        (None, datasets.Value("int64")),
         (-1, datasets.ClassLabel(names=["a"])),
         ("", datasets.Value("string")),
     ],
@@ -230,6 +248,27 @@ def test_a_missing_image_counts_as_unreadable(tmp_path: Path, cache: Path) -> No
     data = load(source, resolution=16, cache=cache)
     assert data.unreadable == ("row 199 (no image)",)
     assert len(data.images) == 199
+
+
+def test_what_killed_processes_left_is_removed_after_a_day(photos: Path, cache: Path) -> None:
+    load(str(photos), resolution=16, cache=cache)
+    (decoded,) = cache.iterdir()
+    old, new = (decoded.with_name(f"{decoded.name}.{name}.part") for name in ("old", "new"))
+    shutil.copytree(decoded, new)
+    decoded.rename(old)
+    yesterday = time.time() - 100_000
+    for path in (*old.iterdir(), old):
+        os.utime(path, (yesterday, yesterday))
+    load(str(photos), resolution=16, cache=cache)
+    assert {path.name for path in cache.iterdir()} == {decoded.name, new.name}
+
+
+def test_a_damaged_cache_is_told(photos: Path, cache: Path) -> None:
+    load(str(photos), resolution=16, cache=cache)
+    (pixels,) = cache.glob("*/images.bin")
+    pixels.write_bytes(pixels.read_bytes()[:-1])
+    with pytest.raises(DataError, match=r"are damaged .*; remove that folder"):
+        load(str(photos), resolution=16, cache=cache)
 
 
 def test_two_processes_may_fill_one_cache(photos: Path, cache: Path) -> None:

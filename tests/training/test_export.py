@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -82,6 +83,18 @@ def test_the_best_is_exported_or_else_the_newest(
     with torch.no_grad():
         expected = to_pixels(game.average(torch.from_numpy(latents), torch.eye(10))).numpy()
     assert np.abs(drawn.astype(int) - expected).max() <= 1
+
+
+def test_the_newest_is_not_told_as_the_best(trained: Path, digits_data: ImageData, tmp_path: Path) -> None:
+    folder = shutil.copytree(trained, tmp_path / "copy")
+    game = Game(run.read(folder), torch.device("cpu"))
+    game.load(folder)
+    game.progress.measured.append(Measurement(8, 1.5, 0.5, 0.8, 0.6, "3", 0.7, 0.7))
+    game.settle(digits_data)
+    game.save(folder)
+    (folder / run.BEST_FILE).unlink(missing_ok=True)
+    exported = export_run(folder, "digits", "mit", Shelf(tmp_path / "models"))
+    assert (exported.images_seen, exported.measured) == (32, None)
 
 
 def test_samples_and_card_stand_beside_it(trained: Path, tmp_path: Path) -> None:

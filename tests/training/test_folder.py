@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from training.folder import FolderError, read_folder
+from training.data_errors import DataError
+from training.folder import read_folder
 
 
 def paint(root: Path, *paths: str) -> None:
@@ -52,6 +53,17 @@ def test_splits_hold_classes_or_flat_images(tmp_path: Path, split: str) -> None:
     assert found(tmp_path / "deep", split) == {"a": [f"{split}/a/1.png"]}
 
 
+@pytest.mark.parametrize("held_out", ["validation", "valid", "val"])
+def test_images_for_validation_are_no_class(tmp_path: Path, held_out: str) -> None:
+    paint(tmp_path, "train/a/1.png", "train/b/1.png", f"{held_out}/a/2.png", f"{held_out}/b/2.png")
+    assert found(tmp_path) == {"a": ["train/a/1.png"], "b": ["train/b/1.png"]}
+
+
+def test_classes_that_are_numbers_keep_their_numbers(tmp_path: Path) -> None:
+    paint(tmp_path, *(f"{number}/1.png" for number in range(12)))
+    assert read_folder(tmp_path, "train").classes == tuple(map(str, range(12)))
+
+
 @pytest.mark.parametrize("name", ["photos [2024]", "a::b", "größe", "*"])
 def test_any_name_will_do(tmp_path: Path, name: str) -> None:
     paint(tmp_path / name, "a/1.png", "b/1.png")
@@ -70,5 +82,5 @@ def test_any_name_will_do(tmp_path: Path, name: str) -> None:
 )
 def test_what_is_not_clear_is_refused(tmp_path: Path, paths: list[str], split: str, message: str) -> None:
     paint(tmp_path, *paths)
-    with pytest.raises(FolderError, match=message):
+    with pytest.raises(DataError, match=message):
         read_folder(tmp_path, split)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from training import inception
-from training.distances import frechet, kernel
+from training.distances import frechet, kernel, neighbourhoods
 from training.inception import InceptionUnavailable, measure
 
 
@@ -56,6 +56,9 @@ def test_its_distances_are_those_of_its_features(
     assert found.fid == pytest.approx(frechet(*ours), rel=1e-3)
     # the mean over subsets of 5 of the 10 has the expectation of the whole
     assert found.kid == pytest.approx(kernel(*ours), abs=found.kid_deviation)
+    close = neighbourhoods(*ours, k=3)
+    assert (found.precision, found.recall) == pytest.approx((close.precision, close.recall))
+    assert close.precision != close.recall  # else they could stand for each other
     assert found.inception_score >= 1
     assert (found.real_images, found.generated_images) == (5, 10)
     assert "Inception" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]  # document
 
 from tests.training import runs
 from tests.training.runs import Training, equal, finish, weights
+from training.lock import alone
 
 Both = Callable[..., list[Training]]
 
@@ -113,7 +114,7 @@ def test_two_processes_that_lose_one_resume_bit_for_bit(
     assert second.process.exitcode == -signal.SIGKILL
     output = first.wait()
     assert first.process.exitcode == 1
-    assert output.splitlines()[-1].startswith("ganserve: another process of this run is gone (")
+    assert output.splitlines()[-1].startswith("ganserve: another process of this run has ended (")
     assert "Traceback" not in output
     for training in both(run, *again(options)):
         training.finish()
@@ -132,6 +133,17 @@ def test_torchrun_starts_them_and_ends_with_the_first_that_is_lost(
     output = finish(runs.start(torchrun("training", run, *again(options))))
     assert output.count(f"{IMAGES} images seen") == 1  # the first process speaks for both
     assert equal(folder / "two", run)
+
+
+def test_two_processes_find_the_same_mistake(both: Both, options: tuple[str, ...], tmp_path: Path) -> None:
+    """One that is refused does not leave the other to wonder where it is."""
+    (tmp_path / "photos").mkdir()
+    for training in both(tmp_path / "run", str(tmp_path / "photos"), *options[1:]):
+        assert training.wait() == f"ganserve: {tmp_path / 'photos'} holds no images that can be read\n"
+        assert training.process.exitcode == 1
+    with alone(tmp_path / "taken"):
+        for training in both(tmp_path / "taken", *options):
+            assert f"ganserve: another process trains in {tmp_path / 'taken'}" in training.wait()
 
 
 def test_two_processes_go_back_and_stop_together(

@@ -18,6 +18,7 @@ class Holder(BaseModel):
         ("5e-4..5e-5", 5e-4, 5e-5),
         (20_000, 20_000, 20_000),
         ("1..0", 1, 0),
+        (f"{1 / 3}..{1 / 7}", 1 / 3, 1 / 7),
     ],
 )
 def test_it_is_written_as_one_number_or_two(written: float | str, start: float, end: float) -> None:

@@ -72,6 +72,17 @@ def test_too_few_images_are_refused(generator: Generator, real: RealImages) -> N
         subject(generator, RealImages(few, real.test))
 
 
+def test_test_images_that_were_trained_on_are_left_out(
+    generator: Generator, real: RealImages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = np.concatenate([real.train.images[:7], real.test.images])
+    labels = np.concatenate([real.train.labels[:7], real.test.labels])
+    measured = subject(generator, RealImages(real.train, replace(real.test, images=images, labels=labels)))
+    assert "left out 7 test images of digits that are training images" in capsys.readouterr().err
+    assert np.array_equal(measured.test_images[:], real.test.images)
+    assert np.array_equal(measured.test_labels, real.test.labels)
+
+
 def test_test_images_that_were_trained_on_are_refused(generator: Generator, real: RealImages) -> None:
     with pytest.raises(EvaluationError, match="most test images of digits are training images"):
         subject(generator, RealImages(real.train, real.train))

@@ -1,0 +1,12 @@
+"""Why images cannot be used."""
+
+
+class DataError(ValueError):
+    """Images that cannot be learned from; the message says which, and what to do."""
+
+
+class NoSplit(DataError):
+    """Images of `source` without the split that is wanted."""
+
+    def __init__(self, source: object, split: str) -> None:
+        super().__init__(f"{source} has no {split} split; name other images for it")
