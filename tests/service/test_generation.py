@@ -1,7 +1,8 @@
-"""A device that fails while the service runs."""
+"""What requests are told by a service that cannot serve them now."""
 
 import asyncio
 import json
+import threading
 import time
 
 import pytest
@@ -10,9 +11,11 @@ from models.shelf import Shelf
 from service.catalogue import Catalogue
 from service.errors import Refusal
 from service.generation import Generation
+from service.schemas import GenerateRequest, parse
 from service.settings import Settings
 from tests.service.clock import Clock
 from tests.service.devices import Breakable
+from tests.service.gated import until
 
 BODY = json.dumps({"model": "convolutional", "seed": 1}).encode()
 
@@ -86,3 +89,42 @@ def test_who_finds_no_room_is_told_of_no_warm_up_and_of_no_longer_than_the_timeo
             generation.close()
 
     asyncio.run(test())
+
+
+def test_large_bodies_are_parsed_one_at_a_time_and_wait_no_longer_than_their_deadline(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(models=shelf.root, device="cpu", threads=2, timeout=30)
+    large = BODY + b" " * 2**13
+    parsed: list[bytes] = []
+    gate = threading.Event()
+
+    def gated(body: bytes) -> GenerateRequest:
+        if len(body) == len(large):
+            parsed.append(body)
+            assert gate.wait(10)
+        return parse(body)
+
+    monkeypatch.setattr("service.generation.parse", gated)
+
+    async def test() -> None:
+        generation = Generation(catalogue_of(shelf), settings)
+        try:
+            await generation.load()
+            first = asyncio.create_task(generation.answer(large, None, time.monotonic() + 60))
+            await until(lambda: bool(parsed))
+            with pytest.raises(Refusal, match="not computed within 30 s") as refusal:
+                await generation.answer(large, None, time.monotonic() + 0.01)
+            assert refusal.value.status == 503
+            assert refusal.value.headers == {"Retry-After": "1"}
+            # The small do not wait for them.
+            await generation.answer(BODY, None, time.monotonic() + 60)
+            gate.set()
+            await first
+            await generation.answer(large, None, time.monotonic() + 60)
+        finally:
+            gate.set()
+            generation.close()
+
+    asyncio.run(test())
+    assert len(parsed) == 2
