@@ -151,15 +151,5 @@ def _forget_the_dead() -> None:
     """Count no gauge of a process that has ended."""
     place = shared.folder()
     for file in place.glob("gauge_live*_*.db") if place else ():
-        if not _lives(int(file.stem.rpartition("_")[2])):
+        if not shared.lives(int(file.stem.rpartition("_")[2])):
             file.unlink(missing_ok=True)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # somebody else's
-    return True

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from service import SHARED_FOLDER
 
-COUNT_BYTES = 2
+# Two slots a process, of two numbers of four bytes: when it reloads, BentoML's supervisor starts the next
+# processes before it stops the last, and numbers them on.
+COUNT_BYTES = 2 * 2 * 4
 _COUNTS = "computing"
 
 
@@ -32,7 +34,7 @@ def folder() -> Path | None:
 
 
 def counts() -> Path | None:
-    """The file with a number of COUNT_BYTES for each process."""
+    """The file with COUNT_BYTES for each process."""
     place = folder()
     return place and place / _COUNTS
 
@@ -58,4 +60,15 @@ def first_to_fail() -> bool:
         (place / "failed").touch(exist_ok=False)
     except OSError:
         return False
+    return True
+
+
+def lives(pid: int) -> bool:
+    """Whether there is such a process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's
     return True

@@ -87,6 +87,26 @@ def test_one_that_dies_is_replaced_and_counts_no_more(several: Server) -> None:
         assert metric(client, 'ganserve_rows_total{model="tiny:1",outcome="served"}') >= served
 
 
+def test_a_reload_replaces_all_and_reads_the_shelf_again(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "shelf")
+    shelf.place(tiny_generator())
+    with started(shelf.root, tmp_path / "log", tmp_path, processes=2) as (process, url):
+        server = Server(url, tmp_path / "log", process.pid)
+        for version in (2, 3):  # the second reload numbers them as before
+            with once_each(server) as client:
+                until(lambda: is_ready(client) and metric(client, "ganserve_processes") == 2)
+            before = psutil.Process(process.pid).children()
+            shelf.place(tiny_generator())
+            os.kill(process.pid, signal.SIGHUP)
+            assert not psutil.wait_procs(before, PATIENCE)[1]
+            answers = answered(server, range(20))
+            assert {answer.status_code for answer in answers} == {200}
+            assert {answer.headers["Ganserve-Model"] for answer in answers} == {f"tiny:{version}"}
+            assert len(psutil.Process(process.pid).children()) == 2
+        assert process.poll() is None
+    assert process.returncode == 0
+
+
 def test_one_that_cannot_be_replaced_ends_the_server(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path / "shelf")
     generator = shelf.place(tiny_generator())
