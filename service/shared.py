@@ -1,6 +1,7 @@
 """The folder of processes that serve together: their metrics, who is warm, and who failed first."""
 
 import atexit
+import fcntl
 import os
 import shutil
 import tempfile
@@ -18,6 +19,8 @@ def share(processes: int) -> None:
     """In BentoML's supervisor: give the processes that it starts a folder, until it ends. Raises OSError."""
     place = os.environ[SHARED_FOLDER] = tempfile.mkdtemp(prefix="ganserve-")
     atexit.register(remove)
+    # For as long as this process keeps it open: systemd would clean up old files around it (tmpfiles.d(5)).
+    fcntl.flock(os.open(place, os.O_RDONLY), fcntl.LOCK_EX)
     (Path(place) / _COUNTS).write_bytes(bytes(COUNT_BYTES * processes))
 
 

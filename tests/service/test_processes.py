@@ -1,5 +1,6 @@
 """Several processes that share a port are one server to who looks at it from outside."""
 
+import fcntl
 import os
 import signal
 from collections.abc import Iterator
@@ -65,6 +66,18 @@ def test_any_of_them_tells_the_metrics_of_all(several: Server) -> None:
             assert metric(client, name) == before + 500
             assert metric(client, "ganserve_rows_in_progress") == 0
         assert "ganserve_build_info{" in client.get("/metrics").text
+
+
+def test_nobody_cleans_up_what_they_share(several: Server) -> None:
+    """systemd-tmpfiles leaves alone what it cannot lock (tmpfiles.d(5))."""
+    [folder] = several.log.parent.glob("ganserve-*")
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        for lock in (fcntl.LOCK_SH, fcntl.LOCK_EX):
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(opened, lock | fcntl.LOCK_NB)
+    finally:
+        os.close(opened)
 
 
 def test_one_that_dies_is_replaced_and_counts_no_more(several: Server) -> None:
