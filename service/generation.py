@@ -70,8 +70,12 @@ class Generation:
         """Whether requests should be sent here: all processes that share the port have warmed up once."""
         if not self._all_warm:
             self._all_warm = self._warm.is_set() and shared.all_warmed_up(self._settings.processes)
-        dispatcher = self._dispatcher
-        return self._all_warm and not self.leaving and dispatcher is not None and not dispatcher.lost
+        return self._all_warm and not self.leaving and not self.lost
+
+    @property
+    def lost(self) -> bool:
+        """Whether the device has failed: then nothing is computed any more."""
+        return self._dispatcher is not None and self._dispatcher.lost
 
     async def load(self) -> None:
         """Load every generator and warm it up.

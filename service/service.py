@@ -134,6 +134,10 @@ class Ganserve:
             self.loading.cancel()
         self.generation.close()
 
+    async def __is_alive__(self) -> bool:
+        # Only another process may have the device again.
+        return not self.generation.lost
+
     async def __is_ready__(self) -> bool:
         return self.generation.ready
 

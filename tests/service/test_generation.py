@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -16,6 +19,7 @@ from service.settings import Settings
 from tests.service.clock import Clock
 from tests.service.devices import Breakable
 from tests.service.gated import until
+from tests.service.server import ROOT
 
 BODY = json.dumps({"model": "convolutional", "seed": 1}).encode()
 
@@ -51,6 +55,35 @@ def test_a_device_that_fails_turns_readiness_off(
     [record] = caplog.records
     assert record.levelname == "CRITICAL"
     assert "the breakable CPU has failed: CUDA failure 719: unspecified launch failure" in record.getMessage()
+
+
+PROBES = """
+from starlette.testclient import TestClient
+
+import service.generation
+from tests.service.devices import Breakable
+
+device = Breakable()
+service.generation.choose = lambda *_: device
+
+from service.service import Ganserve
+
+with TestClient(Ganserve.to_asgi()) as client:
+    while client.get("/readyz").status_code != 200:
+        pass
+    print(client.get("/livez").status_code)
+    device.broken = True
+    for method, path in (("POST", "/generate"), ("GET", "/livez"), ("GET", "/readyz")):
+        print(client.request(method, path).status_code)
+"""
+
+
+def test_a_device_that_fails_lets_the_service_be_started_again() -> None:
+    environment = os.environ | {"GANSERVE_PROCESSES": "1", "GANSERVE_LOG_SAMPLE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", PROBES], cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True
+    )
+    assert done.stdout.split() == [b"200", b"503", b"503", b"503"]
 
 
 def test_who_finds_no_room_is_told_of_no_warm_up_and_of_no_longer_than_the_timeout(
