@@ -81,8 +81,11 @@ def test_nobody_cleans_up_what_they_share(several: Server) -> None:
 
 
 def test_one_that_dies_is_replaced_and_counts_no_more(several: Server) -> None:
+    name = 'ganserve_rows_total{model="tiny:1",outcome="served"}'
+    answered(several, range(30))
     with several.client() as client:
-        served = metric(client, 'ganserve_rows_total{model="tiny:1",outcome="served"}')
+        served = metric(client, name)
+    files = count_files(several)
     dead = psutil.Process(several.pid).children()[0]
     dead.kill()
     dead.wait(PATIENCE)
@@ -94,10 +97,17 @@ def test_one_that_dies_is_replaced_and_counts_no_more(several: Server) -> None:
 
     with once_each(several) as client:
         until(lambda: replaced(client))
+        # What it had answered was answered all the same.
+        assert metric(client, name) == served
     assert {answer.status_code for answer in answered(several, range(50))} == {200}
     with several.client() as client:
-        # What it had answered was answered all the same.
-        assert metric(client, 'ganserve_rows_total{model="tiny:1",outcome="served"}') >= served
+        assert metric(client, name) == served + 250
+    assert count_files(several) == files
+
+
+def count_files(server: Server) -> int:
+    """How many files the processes keep their metrics in."""
+    return len(list(server.log.parent.glob("ganserve-*/*.db")))
 
 
 def test_a_reload_replaces_all_and_reads_the_shelf_again(tmp_path: Path) -> None:
