@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from models.shelf import Shelf
-from service.processes import MOST, processes
+from service.processes import MOST
+from service.settings import Settings
 from tests.generators import tiny_generator
 from tests.service.server import PATIENCE, Server, is_ready, running, started
 from tests.service.test_overload import metric, until
@@ -175,8 +176,8 @@ def test_sigterm_ends_all_and_leaves_no_file(shelf: Shelf) -> None:
         until(lambda: not list(home.glob("ganserve-*")))
 
 
-def test_a_cpu_gets_a_process_a_core_and_a_gpu_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    for cores, expected in ((1, 1), (2, 2), (64, MOST)):
-        monkeypatch.setattr("service.processes.usable_cores", lambda cores=cores: cores)
-        assert processes("cpu") == expected
-    assert processes("cuda") == processes("tensorrt") == 1
+def test_a_cpu_gets_a_process_a_thread_and_a_gpu_one() -> None:
+    for threads, expected in ((1, 1), (2, 2), (64, MOST)):
+        assert Settings(device="cpu", threads=threads).processes == expected
+        assert Settings(device="cuda", threads=threads).processes == 1
+    assert Settings(device="cpu", threads=2, processes=3).processes == 3
