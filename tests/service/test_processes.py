@@ -158,9 +158,9 @@ def test_it_is_ready_when_all_are(tmp_path: Path) -> None:
                 assert not is_ready(client)
                 late.resume()
                 until(lambda: is_ready(client))
+                until(lambda: log.read_text().count("Ready: tiny:1") == 2)
         finally:
             late.resume()
-    assert log.read_text().count("Ready: tiny:1") == 2
 
 
 def test_sigterm_ends_all_and_leaves_no_file(shelf: Shelf) -> None:
