@@ -70,7 +70,7 @@ if (_place := shared.folder()) is not None:
     try:
         _reserve(_place)
     except OSError as error:
-        fail(supervised=True)
+        fail()
         sys.exit(
             f"ganserve: metrics cannot be kept in {_place} ({error.strerror}); they take "
             f"{sum(_FILES.values()) / 2**20:.1f} MiB a process there: make room, or set TMPDIR"
