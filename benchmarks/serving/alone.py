@@ -98,7 +98,7 @@ def overload(generator: Generator, seconds: int) -> Overload:
         warm_up(running, _BULK)
         with loaded(running, _BULK, 3, seconds + WARM_UP, WARM_UP) as load:
             peak = BULK * load.outcome().good
-        waiting = 4  # whose rows fill the queue
+        waiting = 3  # whose rows fill the queue
         pausing = round(TOO_MUCH * peak / BULK * PAUSE_MS / 1e3)
         with Load(
             running.url + _BULK.path,
