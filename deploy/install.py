@@ -28,7 +28,7 @@ def main(extras: str) -> None:
 
 
 def reason(log: str) -> str:
-    if "Retrying (" in log:
+    if "Retry(total=0," in log:  # the last; many a download succeeds after the first
         return "The package registry cannot be reached; check the network and pip's settings"
     # where a version is pinned, pip calls a missing wheel a conflict with the pin
     missing = re.search(r"No matching distribution found for (\S+)|\(constraint\) (\S+)", log)

@@ -46,7 +46,7 @@ class Access:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(scope, send, closing=self._leaving())
+        exchange = _Exchange(scope, send, self._leaving)
         route = scope["path"] if scope["path"] in ROUTES else OTHER
         metrics.of(metrics.REQUESTS_IN_PROGRESS, route).inc()
         try:
@@ -105,12 +105,12 @@ def _fitting(lines: list[bytes]) -> int:
 class _Exchange:
     """One request and what is sent for it; an exception before any answer counts as a 500."""
 
-    def __init__(self, scope: Scope, send: Send, *, closing: bool) -> None:
+    def __init__(self, scope: Scope, send: Send, leaving: Callable[[], bool]) -> None:
         self.began = time.monotonic()
         self.status = 500
         self._scope = scope
         self._send = send
-        self._closing = closing
+        self._leaving = leaving
         self._bytes = 0
         self._notes: dict[str, Any] = {}
         scope[NOTES] = self._notes
@@ -123,7 +123,7 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = [*message.get("headers", ()), (b"x-request-id", self._id.encode("ascii"))]
-            if self._closing:
+            if self._leaving():
                 # The client is to find another server, before this one closes the connection under its next
                 # request.
                 headers.append((b"connection", b"close"))

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from service import metrics
+from service.batching import WORTH_SHARING
+from service.limits import MOST_IMAGES
 
 # Saying no takes a part of the time that saying yes takes. Callers who come back at once, whatever they are
 # told, would leave none for the others: so many a second are refused, and those beyond wait for their turn,
@@ -23,10 +25,15 @@ class Full(Exception):
 
 
 class Admission:
-    """Room for `limit` rows at a time, of which `rows` are taken. Lives on one event loop."""
+    """Room for `limit` rows at a time, of which `rows` are taken. Lives on one event loop.
+
+    The last eighth is for requests of at most WORTH_SHARING rows, since a few bulk callers would fill it all
+    the time. The largest request always fits, if need be with less than an eighth beside it.
+    """
 
     def __init__(self, limit: int, refusals_per_second: float = REFUSALS_PER_SECOND) -> None:
         self._limit = limit
+        self._limit_of_large = min(limit, max(MOST_IMAGES, limit - limit // 8))
         self._refusals_per_second = refusals_per_second
         self.rows = 0
         self._seconds_per_row = 0.0
@@ -39,7 +46,7 @@ class Admission:
 
         Raises Full.
         """
-        excess = self.rows + rows - self._limit
+        excess = self.rows + rows - (self._limit if rows <= WORTH_SHARING else self._limit_of_large)
         if excess > 0:
             raise Full(excess * self._seconds_per_row)
         if not self.rows:

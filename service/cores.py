@@ -35,7 +35,7 @@ def _groups(root: Path) -> Iterator[tuple[Path, Path]]:
     for line in _lines(root / "proc/self/mountinfo"):
         before, _, after = line.partition(" - ")
         mounted, point = before.split()[3:5]
-        kind, _, options = after.split(maxsplit=2)
+        kind, *_, options = after.split()  # the source between them may be empty
         if kind == "cgroup2":
             group = paths.get("")
         elif kind == "cgroup" and "cpu" in options.split(","):

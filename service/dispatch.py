@@ -52,14 +52,15 @@ class Dispatcher:
     """One device, the generators that share it, and the requests that wait for it.
 
     `engines` by the name that `make` is called with, each to be run on all `cores` at once, from `start` on.
-    While the device has other work, what is made of images is made in the `pool`. Lives on the
-    event loop that it is made on.
+    What is not quickly made of images is made in the `pool`. Lives on the event loop that it is made on.
     """
 
     def __init__(
         self, engines: Mapping[str, Engine], pool: ThreadPoolExecutor, *, max_batch: int, cores: SharedCores
     ) -> None:
         self._pool = pool
+        # While the device has other work. It waits for nothing that takes long, as the pool may for seconds.
+        self._quick = ThreadPoolExecutor(1, thread_name_prefix="quick")
         self._loop = asyncio.get_running_loop()
         self._requests: set[_Request] = set()
         self._announcing = False
@@ -111,6 +112,7 @@ class Dispatcher:
     def close(self) -> None:
         """Wait for the batches that are being computed, and compute no others."""
         self._workers.close()
+        self._quick.shutdown()
 
     def _announce(self) -> None:
         self._announcing = False
@@ -121,7 +123,7 @@ class Dispatcher:
         if not isinstance(outcome, np.ndarray):
             self._tell(self._lose if isinstance(outcome, DeviceLost) else self._fail_batch, work, outcome)
         elif self._workers.busy:
-            self._pool.submit(self._finish, work, outcome)
+            self._quick.submit(self._finish, work, outcome)
         else:
             self._finish(work, outcome)
 

@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 
+import bentoml
+
 from service import shared
 
 
@@ -19,12 +21,12 @@ def end_when_a_process_fails() -> None:
     signal.signal(signal.SIGUSR1, end)
 
 
-def fail(supervised: bool = False) -> None:
-    """Stop as on SIGTERM, but with exit code 1; a supervised worker asks its supervisor to.
+def fail() -> None:
+    """Stop as on SIGTERM, but with exit code 1; a worker asks its supervisor to.
 
     BentoML's supervisor starts a worker that ends again without end, and on SIGTERM its exit code is 0.
     """
-    if supervised:
+    if bentoml.server_context.worker_index is not None:
         os.kill(os.getppid(), signal.SIGUSR1)
         return
     atexit.register(_exit_with_failure)

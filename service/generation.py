@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -56,6 +56,8 @@ class Generation:
         self._settings = settings
         self._process = process
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="encoder")
+        # A single thread: each body that is parsed takes thirty times its size, and the others' time.
+        self._parser = ThreadPoolExecutor(1, thread_name_prefix="parser")
         self._admission = Admission(settings.queue_rows, REFUSALS_PER_SECOND / settings.processes)
         self._dispatcher: Dispatcher | None = None
         self._warm = asyncio.Event()
@@ -68,8 +70,12 @@ class Generation:
         """Whether requests should be sent here: all processes that share the port have warmed up once."""
         if not self._all_warm:
             self._all_warm = self._warm.is_set() and shared.all_warmed_up(self._settings.processes)
-        dispatcher = self._dispatcher
-        return self._all_warm and not self.leaving and dispatcher is not None and not dispatcher.lost
+        return self._all_warm and not self.leaving and not self.lost
+
+    @property
+    def lost(self) -> bool:
+        """Whether the device has failed: then nothing is computed any more."""
+        return self._dispatcher is not None and self._dispatcher.lost
 
     async def load(self) -> None:
         """Load every generator and warm it up.
@@ -99,6 +105,7 @@ class Generation:
         """Let what is being computed and encoded come to its end."""
         if self._dispatcher:
             self._dispatcher.close()
+        self._parser.shutdown(cancel_futures=True)
         self._pool.shutdown(cancel_futures=True)
 
     async def answer(self, body: bytes, accept: str | None, deadline: float) -> Made[Answer]:
@@ -106,7 +113,7 @@ class Generation:
 
         Raises Refusal. When it is cancelled, rows that are not computed yet will not be.
         """
-        request = await self._run(len(body) <= QUICK_BODY, parse, body)
+        request = await self._parse(body, deadline)
         form = negotiate(request.format, accept)
         generator = self._catalogue.find(request.model)
         rows = len(request.latents) if request.latents else request.n or 1
@@ -126,10 +133,7 @@ class Generation:
             raise _come_back(f"the queue has no room for {rows} more images", seconds) from None
         except TooLate:
             outcome("dropped").inc(rows)
-            message = f"the images were not computed within {self._settings.timeout:g} s"
-            if not self._warm.is_set():
-                message = "the generators are still warming up"
-            raise _come_back(message, 1) from None
+            raise self._too_late() from None
         except DeviceLost:
             outcome("failed").inc(rows)
             await self._admission.pace_refusal()
@@ -150,28 +154,35 @@ class Generation:
         metrics.of(metrics.ENCODE_SECONDS, generator.reference, form.name).observe(made.result.encode_seconds)
         return made
 
+    async def _parse(self, body: bytes, deadline: float) -> GenerateRequest:
+        if len(body) <= QUICK_BODY:
+            return parse(body)
+        parsing = asyncio.get_running_loop().run_in_executor(self._parser, parse, body)
+        try:
+            return await _by(deadline, parsing)
+        except TooLate:
+            raise self._too_late() from None
+
     async def _until_warm(self, deadline: float) -> None:
         """Wait: another process that shares the port may be ready, and call the server that."""
-        if self._warm.is_set():
-            return
-        try:
-            async with asyncio.timeout(deadline - time.monotonic()):
-                await self._warm.wait()
-        except TimeoutError:
-            raise TooLate from None
+        if not self._warm.is_set():
+            await _by(deadline, self._warm.wait())
+
+    def _too_late(self) -> Refusal:
+        message = f"the images were not computed within {self._settings.timeout:g} s"
+        if not self._warm.is_set():
+            message = "the generators are still warming up"
+        return _come_back(message, 1)
 
     async def _make(
         self, generator: Generator, form: Format, request: GenerateRequest, rows: int, deadline: float
     ) -> Made[Answer]:
         contract = generator.contract
         assert self._dispatcher is not None  # noqa: S101 - it is warm
-        resolved = await self._run(
-            rows * contract.latent.dim <= QUICK_NUMBERS and request.latents is None,
-            resolve,
-            request,
-            contract,
-            form,
-        )
+        if rows * contract.latent.dim <= QUICK_NUMBERS and request.latents is None:
+            resolved = resolve(request, contract, form)
+        else:
+            resolved = await self._in_pool(resolve, request, contract, form)
         pixels = rows * contract.image.height * contract.image.width
         return await self._dispatcher.make(
             generator.reference,
@@ -181,14 +192,18 @@ class Generation:
             quick=pixels * contract.image.channels <= form.quick_bytes,
         )
 
-    async def _run(self, quick: bool, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        if quick:
-            return function(*args, **kwargs)
-        return await self._in_pool(function, *args, **kwargs)
-
     async def _in_pool(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, partial(function, *args, **kwargs))
+
+
+async def _by(deadline: float, awaitable: Awaitable[R]) -> R:
+    """Its outcome. Raises TooLate."""
+    try:
+        async with asyncio.timeout(deadline - time.monotonic()):
+            return await awaitable
+    except TimeoutError:
+        raise TooLate from None
 
 
 def _encode(generator: Generator, form: Format, resolved: Resolved, images: Images) -> Answer:

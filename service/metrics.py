@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -35,18 +35,42 @@ _FILES = {
 
 
 def _reserve(place: Path) -> None:
+    """Take over the files of one that died, with what it has counted; where there are none, make new ones."""
+    _forget_the_dead(place)
     for name, size in _FILES.items():
-        file = place / f"{name}_{os.getpid()}"
-        with file.open("wb") as opened:
-            opened.write(bytes(size))
-        file.rename(file.with_suffix(".db"))  # whoever reads meanwhile reads a whole one
+        own = place / f"{name}_{os.getpid()}.db"
+        if not any(_renamed(file, own) for file in _of_the_dead(place, name)):
+            file = own.with_suffix("")
+            with file.open("wb") as opened:
+                opened.write(bytes(size))
+            file.rename(own)  # whoever reads meanwhile reads a whole one
+
+
+def _forget_the_dead(place: Path) -> None:
+    """Count no gauge of a process that has ended."""
+    for file in _of_the_dead(place, "gauge_live*"):
+        file.unlink(missing_ok=True)
+
+
+def _of_the_dead(place: Path, name: str) -> list[Path]:
+    return [
+        file for file in place.glob(f"{name}_*.db") if not shared.lives(int(file.stem.rpartition("_")[2]))
+    ]
+
+
+def _renamed(file: Path, own: Path) -> bool:
+    try:
+        file.rename(own)
+    except FileNotFoundError:  # another process was quicker
+        return False
+    return True
 
 
 if (_place := shared.folder()) is not None:
     try:
         _reserve(_place)
     except OSError as error:
-        fail(supervised=True)
+        fail()
         sys.exit(
             f"ganserve: metrics cannot be kept in {_place} ({error.strerror}); they take "
             f"{sum(_FILES.values()) / 2**20:.1f} MiB a process there: make room, or set TMPDIR"
@@ -139,27 +163,17 @@ def describe(generators: Iterable[Generator], device: str) -> None:
 
 def registry() -> CollectorRegistry:
     """What to tell: of all processes that share their values, or of this one."""
-    if shared.folder() is None:
+    if (place := shared.folder()) is None:
         return REGISTRY
-    _forget_the_dead()
+    _forget_the_dead(place)
     of_all = CollectorRegistry()
-    MultiProcessCollector(of_all)  # type: ignore[no-untyped-call]
+    _Collector(of_all)  # type: ignore[no-untyped-call]
     return of_all
 
 
-def _forget_the_dead() -> None:
-    """Count no gauge of a process that has ended."""
-    place = shared.folder()
-    for file in place.glob("gauge_live*_*.db") if place else ():
-        if not _lives(int(file.stem.rpartition("_")[2])):
-            file.unlink(missing_ok=True)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass  # somebody else's
-    return True
+class _Collector(MultiProcessCollector):
+    def collect(self) -> Any:
+        try:
+            return super().collect()  # type: ignore[no-untyped-call]
+        except FileNotFoundError:  # one that takes the place of another has just renamed it
+            return super().collect()  # type: ignore[no-untyped-call]

@@ -4,15 +4,13 @@ import contextlib
 import ctypes
 from importlib.metadata import PackageNotFoundError, distribution
 
-from service.cores import usable_cores
-
 MOST = 8
 
 
-def processes(device: str) -> int:
-    """One a core for a CPU, up to MOST; one for a GPU, which wants all rows in one queue."""
+def processes(device: str, threads: int) -> int:
+    """One a thread of the CPU, up to MOST; one for a GPU, which wants all rows in one queue."""
     on_gpu = _gpu_in_sight() if device == "auto" else device != "cpu"
-    return 1 if on_gpu else min(MOST, usable_cores())
+    return 1 if on_gpu else min(MOST, threads)
 
 
 def _gpu_in_sight() -> bool:

@@ -45,7 +45,7 @@ try:
 except SystemExit:
     # In the place of one that died, when the shelf has changed since.
     if WORKER is not None:
-        fail(supervised=True)
+        fail()
     raise
 
 # What BentoML's clients save the answer as, whatever its format is.
@@ -134,6 +134,10 @@ class Ganserve:
             self.loading.cancel()
         self.generation.close()
 
+    async def __is_alive__(self) -> bool:
+        # Only another process may have the device again.
+        return not self.generation.lost
+
     async def __is_ready__(self) -> bool:
         return self.generation.ready
 
@@ -165,7 +169,7 @@ class Ganserve:
                 known = isinstance(error, EngineError)
                 why = str(error) if known else "the generators cannot be loaded"
                 logger.critical("ganserve: %s", why, exc_info=not known)
-            fail(supervised=WORKER is not None)
+            fail()
         else:
             references = ", ".join(generator.reference for generator in catalogue.generators)
             logger.info("Ready: %s", references)

@@ -15,7 +15,7 @@ DeviceName = Literal["auto", "cpu", "cuda", "tensorrt"]
 
 
 def _processes(validated: dict[str, Any]) -> int:
-    return processes(validated.get("device", "auto"))
+    return processes(validated.get("device", "auto"), validated.get("threads", 1))
 
 
 class Settings(BaseSettings):
@@ -29,6 +29,10 @@ class Settings(BaseSettings):
 
     models: Path = Field(Path(models.__file__).parent, description="The shelf: a folder of generators.")
     device: DeviceName = Field("auto", description="What computes: CUDA where it works, or as named.")
+    threads: Annotated[int, Field(ge=1, le=1024)] = Field(
+        default_factory=usable_cores,
+        description="The threads of a process that compute a batch, and those that encode.",
+    )
     processes: Annotated[int, Field(ge=1, le=256)] = Field(
         default_factory=_processes,
         description="The processes that share the port, each with every generator and a queue of its own.",
@@ -38,10 +42,6 @@ class Settings(BaseSettings):
         1024,
         ge=MOST_IMAGES,
         description="The most rows that a process has accepted and not answered; more are refused with 503.",
-    )
-    threads: Annotated[int, Field(ge=1, le=1024)] = Field(
-        default_factory=usable_cores,
-        description="The threads of a process that compute a batch, and those that encode.",
     )
     body_limit: int = Field(8 * 2**20, ge=1024, description="The largest body of a request, in bytes.")
     timeout: float = Field(

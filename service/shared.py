@@ -1,6 +1,7 @@
 """The folder of processes that serve together: their metrics, who is warm, and who failed first."""
 
 import atexit
+import fcntl
 import os
 import shutil
 import tempfile
@@ -8,7 +9,9 @@ from pathlib import Path
 
 from service import SHARED_FOLDER
 
-COUNT_BYTES = 2
+# Two slots a process, of two numbers of four bytes: when it reloads, BentoML's supervisor starts the next
+# processes before it stops the last, and numbers them on.
+COUNT_BYTES = 2 * 2 * 4
 _COUNTS = "computing"
 
 
@@ -16,6 +19,8 @@ def share(processes: int) -> None:
     """In BentoML's supervisor: give the processes that it starts a folder, until it ends. Raises OSError."""
     place = os.environ[SHARED_FOLDER] = tempfile.mkdtemp(prefix="ganserve-")
     atexit.register(remove)
+    # For as long as this process keeps it open: systemd would clean up old files around it (tmpfiles.d(5)).
+    fcntl.flock(os.open(place, os.O_RDONLY), fcntl.LOCK_EX)
     (Path(place) / _COUNTS).write_bytes(bytes(COUNT_BYTES * processes))
 
 
@@ -32,7 +37,7 @@ def folder() -> Path | None:
 
 
 def counts() -> Path | None:
-    """The file with a number of COUNT_BYTES for each process."""
+    """The file with COUNT_BYTES for each process."""
     place = folder()
     return place and place / _COUNTS
 
@@ -58,4 +63,15 @@ def first_to_fail() -> bool:
         (place / "failed").touch(exist_ok=False)
     except OSError:
         return False
+    return True
+
+
+def lives(pid: int) -> bool:
+    """Whether there is such a process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's
     return True

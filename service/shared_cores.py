@@ -1,6 +1,7 @@
 """The cores that batches are computed on: several processes share them, and each knows how many are free."""
 
 import mmap
+import os
 
 from service import shared
 
@@ -8,15 +9,20 @@ from service import shared
 class SharedCores:
     """`count` cores, and how many of them compute, for this process and for all.
 
-    `process` is its number among those that serve; one that takes the place of another has its number.
+    `process` is its number, which no other has meanwhile: below twice the number of those that serve.
     """
 
     def __init__(self, count: int, process: int = 0) -> None:
         self.count = count
         self._process = process
-        # A number a process, which it alone writes.
-        self._computing = memoryview(_counts()).cast("H")
+        # A process id and a number of batches for each, which it alone writes while it lives.
+        numbers = memoryview(_counts()).cast("I")
+        pids, self._computing = numbers[::2], numbers[1::2]
+        for slot, pid in enumerate(pids):
+            if not shared.lives(pid):
+                self._computing[slot] = 0
         self.computing = 0
+        pids[process] = os.getpid()
 
     @property
     def computing(self) -> int:

@@ -80,13 +80,11 @@ def _build(servers: list[Server], names: Sequence[str]) -> dict[tuple[str, str],
 def _how(wanted: argparse.Namespace, seconds: float, hardware: str) -> str:
     return (
         f"`python -m benchmarks.serving {' '.join(sys.argv[1:])}`: medians of {wanted.rounds} rounds of "
-        f"{wanted.seconds:g} s a cell, {seconds / 60:.0f} minutes. {hardware}."
+        f"{wanted.seconds} s a cell, {seconds / 60:.0f} minutes. {hardware}."
     )
 
 
-def _try(
-    runs: list[T], measure: Callable[[Generator, float], T], generator: Generator, seconds: float
-) -> None:
+def _try(runs: list[T], measure: Callable[[Generator, int], T], generator: Generator, seconds: int) -> None:
     try:
         runs.append(measure(generator, seconds))
     except Failure as error:
@@ -97,9 +95,7 @@ def _try(
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving")
-    parser.add_argument(
-        "--seconds", type=float, default=2, help="of load on each server, a workload and round"
-    )
+    parser.add_argument("--seconds", type=int, default=2, help="of load on each server, a workload and round")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--peers", nargs="*", default=SERVERS, type=_peer, help="instead of all")
     parser.add_argument("--write", action="store_true", help="the results into benchmarks/README.md")

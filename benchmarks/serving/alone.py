@@ -75,7 +75,7 @@ class Noop:
         return self.ganserve / self.fastapi
 
 
-def fairness(generator: Generator, seconds: float) -> Fairness:
+def fairness(generator: Generator, seconds: int) -> Fairness:
     """Raises Failure."""
     with started(GANSERVE, generator.path) as running:
         warm_up(running, GANSERVE.picture)
@@ -89,7 +89,7 @@ def fairness(generator: Generator, seconds: float) -> Fairness:
     return Fairness(alone.p99_ms, beside.p99_ms)
 
 
-def overload(generator: Generator, seconds: float) -> Overload:
+def overload(generator: Generator, seconds: int) -> Overload:
     """Bulk callers who pause a little after each answer, and pay no heed to Retry-After.
 
     Raises Failure.
@@ -98,7 +98,7 @@ def overload(generator: Generator, seconds: float) -> Overload:
         warm_up(running, _BULK)
         with loaded(running, _BULK, 3, seconds + WARM_UP, WARM_UP) as load:
             peak = BULK * load.outcome().good
-        waiting = 4  # whose rows fill the queue
+        waiting = 3  # whose rows fill the queue
         pausing = round(TOO_MUCH * peak / BULK * PAUSE_MS / 1e3)
         with Load(
             running.url + _BULK.path,
@@ -114,7 +114,7 @@ def overload(generator: Generator, seconds: float) -> Overload:
     )
 
 
-def noop(generator: Generator, seconds: float) -> Noop:
+def noop(generator: Generator, seconds: int) -> Noop:
     """Raises Failure."""
     rates = []
     for server, path in ((GANSERVE, NOOP_PATH), (_FASTAPI, "/")):

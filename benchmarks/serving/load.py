@@ -66,13 +66,13 @@ class Load:
         body: str,
         *,
         connections: int,
-        seconds: float,
+        seconds: int,
         pause_ms: int = 0,
-        after: float | None = None,
+        after: int | None = None,
     ) -> None:
         self._after = after
         self._patience = seconds + 90
-        options = [f"--connections={connections}", f"--duration={round(seconds)}s", "--threads=1"]
+        options = [f"--connections={connections}", f"--duration={seconds}s", "--threads=1"]
         arguments = [body, str(next(_first_seeds)), str(pause_ms), "-" if after is None else str(after)]
         self._process = subprocess.Popen(
             ["wrk", *options, "--timeout=60s", f"--script={SCRIPT}", url, "--", *arguments],

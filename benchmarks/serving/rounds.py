@@ -17,7 +17,7 @@ from benchmarks.serving.servers import Server
 from benchmarks.serving.start import CORES, Started, started
 from models.shelf import Generator
 
-WARM_UP = 1.0  # seconds
+WARM_UP = 1  # second
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Results:
         )
 
 
-def measure(results: Results, server: Server, generator: Generator, seconds: float) -> None:
+def measure(results: Results, server: Server, generator: Generator, seconds: int) -> None:
     """Start the server, see that it does the work, and measure it under each load."""
     key = (generator.name, server.name)
     image = generator.contract.image
@@ -103,7 +103,7 @@ def warm_up(running: Started, question: Question) -> None:
         load.outcome()
 
 
-def measure_cell(running: Started, server: Server, workload: Workload, seconds: float) -> Cell:
+def measure_cell(running: Started, server: Server, workload: Workload, seconds: int) -> Cell:
     """Twice as long for arrays, which are few."""
     question = workload.question(server)
     length, after = (2 * seconds + WARM_UP, WARM_UP) if workload.arrays else (seconds, None)
@@ -122,7 +122,7 @@ def measure_cell(running: Started, server: Server, workload: Workload, seconds: 
     )
 
 
-def measure_bare(results: Results, generator: Generator, seconds: float) -> None:
+def measure_bare(results: Results, generator: Generator, seconds: int) -> None:
     """The limit, in about `seconds` for each of two ways."""
     shelf = generator.path.parents[2]
     each = seconds / len(BATCHES)
@@ -141,7 +141,7 @@ def in_turn(servers: Sequence[Server], round_: int) -> Iterable[Server]:
 
 
 def loaded(
-    running: Started, question: Question, connections: int, seconds: float, after: float | None = None
+    running: Started, question: Question, connections: int, seconds: int, after: int | None = None
 ) -> Load:
     """Callers of a server, each with one question after the other."""
     url = running.url + question.path

@@ -162,6 +162,24 @@ def test_failed_installations_are_told_in_one_line_and_tried_again(checkout: Pat
     assert complaint(unreachable).startswith("The package registry cannot be reached; check the network")
 
 
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        ("No matching distribution found for torch==2.9", "No wheel of torch==2.9 fits Python "),
+        ("Could not install packages due to an OSError: disk full", "pip failed: Could not install "),
+    ],
+)
+def test_a_download_that_was_tried_again_is_not_what_failed(
+    installed: Path, tmp_path_factory: pytest.TempPathFactory, error: str, line: str
+) -> None:
+    pip = tmp_path_factory.mktemp("pip")
+    log = f"WARNING: Retrying (Retry(total=4, connect=None)) after connection broken\nERROR: {error}"
+    (pip / "pip.py").write_text(f"raise SystemExit({log!r})")
+    (installed / ".venv" / "serve-cpu").unlink()
+    outcome = make(installed, "serve", "RUNTIME=cpu", f"PORT={free_port()}", PYTHONPATH=str(pip))
+    assert complaint(outcome).startswith(line)
+
+
 def test_the_installer_says_how_it_is_used(checkout: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "deploy/install.py"], cwd=checkout, capture_output=True, text=True, check=False

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -15,6 +16,30 @@ def test_as_many_rows_as_there_is_room_for() -> None:
     with admission.admit(12), admission.admit(8), pytest.raises(Full), admission.admit(1):
         pass
     with admission.admit(20), pytest.raises(Full), admission.admit(1):
+        pass
+
+
+def test_bulk_callers_leave_room_for_small_requests() -> None:
+    admission = Admission(1024)
+    with ExitStack() as bulk:
+        for rows in (256, 256, 256, 128):
+            bulk.enter_context(admission.admit(rows))
+        for _ in range(16):
+            with pytest.raises(Full), admission.admit(9):
+                pass
+            bulk.enter_context(admission.admit(8))
+        with pytest.raises(Full), admission.admit(1):
+            pass
+    with admission.admit(256):
+        pass
+
+
+@pytest.mark.parametrize("limit", [256, 260])
+def test_the_largest_request_has_room_where_nothing_else_is(limit: int) -> None:
+    admission = Admission(limit)
+    with admission.admit(256), pytest.raises(Full), admission.admit(9):
+        pass
+    with admission.admit(1), pytest.raises(Full), admission.admit(256):
         pass
 
 

@@ -14,6 +14,7 @@ HERE = usable_cores(Path("/nowhere"))
 V1 = "31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755\n"
 CPU = "32 31 0:29 {root} /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct\n"
 MEMORY = "36 31 0:33 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n"
+EMPTY = "30 23 0:27 / /run rw,nosuid shared:5 -  tmpfs  rw,mode=755\n"
 V2 = "29 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
 
 
@@ -40,6 +41,7 @@ def many_cores(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param(16, "", "", {}, id="no control groups"),
         pytest.param(16, "0::/\n", V2, {"cpu.max": "max 100000\n"}, id="no quota"),
         pytest.param(3, "0::/\n", V2, {"cpu.max": "300000 100000\n"}, id="a container's own group"),
+        pytest.param(3, "0::/\n", EMPTY + V2, {"cpu.max": "300000 100000\n"}, id="a mount without a source"),
         pytest.param(2, "0::/\n", V2, {"cpu.max": "150000 100000\n"}, id="a core and a half"),
         pytest.param(1, "0::/\n", V2, {"cpu.max": "10000 100000\n"}, id="a tenth of a core"),
         pytest.param(16, "0::/\n", V2, {"cpu.max": "9900000 100000\n"}, id="more than there are"),

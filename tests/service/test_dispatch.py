@@ -159,6 +159,35 @@ def test_what_cannot_be_made_fails_its_own_request_only(quick: bool) -> None:
     run(test)
 
 
+def test_what_is_quickly_made_does_not_wait_for_what_takes_long() -> None:
+    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
+        gate, busy = threading.Event(), threading.Semaphore(0)
+
+        def slowly(images: Images) -> Images:
+            busy.release()
+            assert gate.wait(10)
+            return images
+
+        slow = []
+        for number in (1, 2):  # as many as the pool has threads
+            making = dispatcher.make("a", rows(number), in_a_minute(), slowly, quick=False)
+            slow.append(asyncio.create_task(making))
+            engine.open(1)
+            await until(lambda: busy.acquire(blocking=False))
+        quick = asyncio.create_task(images(dispatcher, "a", rows(3), in_a_minute()))
+        await until(lambda: [3] in engine.batches)
+        other = asyncio.create_task(images(dispatcher, "a", rows(4), in_a_minute()))
+        await asyncio.sleep(0)  # the device has other work
+        engine.open(1)
+        assert numbers(await quick) == [3]
+        assert not any(task.done() for task in slow)
+        gate.set()
+        engine.open()
+        assert [numbers(await task) for task in (*slow, other)] == [[1], [2], [4]]
+
+    run(test)
+
+
 def test_a_time_that_is_up_while_the_answer_is_made_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(engine: Gated, dispatcher: Dispatcher) -> None:
         engine.open()

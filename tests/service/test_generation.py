@@ -1,7 +1,11 @@
-"""A device that fails while the service runs."""
+"""What requests are told by a service that cannot serve them now."""
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
+import threading
 import time
 
 import pytest
@@ -10,9 +14,12 @@ from models.shelf import Shelf
 from service.catalogue import Catalogue
 from service.errors import Refusal
 from service.generation import Generation
+from service.schemas import GenerateRequest, parse
 from service.settings import Settings
 from tests.service.clock import Clock
 from tests.service.devices import Breakable
+from tests.service.gated import until
+from tests.service.server import ROOT
 
 BODY = json.dumps({"model": "convolutional", "seed": 1}).encode()
 
@@ -48,6 +55,35 @@ def test_a_device_that_fails_turns_readiness_off(
     [record] = caplog.records
     assert record.levelname == "CRITICAL"
     assert "the breakable CPU has failed: CUDA failure 719: unspecified launch failure" in record.getMessage()
+
+
+PROBES = """
+from starlette.testclient import TestClient
+
+import service.generation
+from tests.service.devices import Breakable
+
+device = Breakable()
+service.generation.choose = lambda *_: device
+
+from service.service import Ganserve
+
+with TestClient(Ganserve.to_asgi()) as client:
+    while client.get("/readyz").status_code != 200:
+        pass
+    print(client.get("/livez").status_code)
+    device.broken = True
+    for method, path in (("POST", "/generate"), ("GET", "/livez"), ("GET", "/readyz")):
+        print(client.request(method, path).status_code)
+"""
+
+
+def test_a_device_that_fails_lets_the_service_be_started_again() -> None:
+    environment = os.environ | {"GANSERVE_PROCESSES": "1", "GANSERVE_LOG_SAMPLE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", PROBES], cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True
+    )
+    assert done.stdout.split() == [b"200", b"503", b"503", b"503"]
 
 
 def test_who_finds_no_room_is_told_of_no_warm_up_and_of_no_longer_than_the_timeout(
@@ -86,3 +122,42 @@ def test_who_finds_no_room_is_told_of_no_warm_up_and_of_no_longer_than_the_timeo
             generation.close()
 
     asyncio.run(test())
+
+
+def test_large_bodies_are_parsed_one_at_a_time_and_wait_no_longer_than_their_deadline(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(models=shelf.root, device="cpu", threads=2, timeout=30)
+    large = BODY + b" " * 2**13
+    parsed: list[bytes] = []
+    gate = threading.Event()
+
+    def gated(body: bytes) -> GenerateRequest:
+        if len(body) == len(large):
+            parsed.append(body)
+            assert gate.wait(10)
+        return parse(body)
+
+    monkeypatch.setattr("service.generation.parse", gated)
+
+    async def test() -> None:
+        generation = Generation(catalogue_of(shelf), settings)
+        try:
+            await generation.load()
+            first = asyncio.create_task(generation.answer(large, None, time.monotonic() + 60))
+            await until(lambda: bool(parsed))
+            with pytest.raises(Refusal, match="not computed within 30 s") as refusal:
+                await generation.answer(large, None, time.monotonic() + 0.01)
+            assert refusal.value.status == 503
+            assert refusal.value.headers == {"Retry-After": "1"}
+            # The small do not wait for them.
+            await generation.answer(BODY, None, time.monotonic() + 60)
+            gate.set()
+            await first
+            await generation.answer(large, None, time.monotonic() + 60)
+        finally:
+            gate.set()
+            generation.close()
+
+    asyncio.run(test())
+    assert len(parsed) == 2

@@ -1,5 +1,6 @@
 """Several processes that share a port are one server to who looks at it from outside."""
 
+import fcntl
 import os
 import signal
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ import psutil
 import pytest
 
 from models.shelf import Shelf
-from service.processes import MOST, processes
+from service.processes import MOST
+from service.settings import Settings
 from tests.generators import tiny_generator
 from tests.service.server import PATIENCE, Server, is_ready, running, started
 from tests.service.test_overload import metric, until
@@ -67,9 +69,24 @@ def test_any_of_them_tells_the_metrics_of_all(several: Server) -> None:
         assert "ganserve_build_info{" in client.get("/metrics").text
 
 
+def test_nobody_cleans_up_what_they_share(several: Server) -> None:
+    """systemd-tmpfiles leaves alone what it cannot lock (tmpfiles.d(5))."""
+    [folder] = several.log.parent.glob("ganserve-*")
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        for lock in (fcntl.LOCK_SH, fcntl.LOCK_EX):
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(opened, lock | fcntl.LOCK_NB)
+    finally:
+        os.close(opened)
+
+
 def test_one_that_dies_is_replaced_and_counts_no_more(several: Server) -> None:
+    name = 'ganserve_rows_total{model="tiny:1",outcome="served"}'
+    answered(several, range(30))
     with several.client() as client:
-        served = metric(client, 'ganserve_rows_total{model="tiny:1",outcome="served"}')
+        served = metric(client, name)
+    files = count_files(several)
     dead = psutil.Process(several.pid).children()[0]
     dead.kill()
     dead.wait(PATIENCE)
@@ -81,10 +98,37 @@ def test_one_that_dies_is_replaced_and_counts_no_more(several: Server) -> None:
 
     with once_each(several) as client:
         until(lambda: replaced(client))
+        # What it had answered was answered all the same.
+        assert metric(client, name) == served
     assert {answer.status_code for answer in answered(several, range(50))} == {200}
     with several.client() as client:
-        # What it had answered was answered all the same.
-        assert metric(client, 'ganserve_rows_total{model="tiny:1",outcome="served"}') >= served
+        assert metric(client, name) == served + 250
+    assert count_files(several) == files
+
+
+def count_files(server: Server) -> int:
+    """How many files the processes keep their metrics in."""
+    return len(list(server.log.parent.glob("ganserve-*/*.db")))
+
+
+def test_a_reload_replaces_all_and_reads_the_shelf_again(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "shelf")
+    shelf.place(tiny_generator())
+    with started(shelf.root, tmp_path / "log", tmp_path, processes=2) as (process, url):
+        server = Server(url, tmp_path / "log", process.pid)
+        for version in (2, 3):  # the second reload numbers them as before
+            with once_each(server) as client:
+                until(lambda: is_ready(client) and metric(client, "ganserve_processes") == 2)
+            before = psutil.Process(process.pid).children()
+            shelf.place(tiny_generator())
+            os.kill(process.pid, signal.SIGHUP)
+            assert not psutil.wait_procs(before, PATIENCE)[1]
+            answers = answered(server, range(20))
+            assert {answer.status_code for answer in answers} == {200}
+            assert {answer.headers["Ganserve-Model"] for answer in answers} == {f"tiny:{version}"}
+            assert len(psutil.Process(process.pid).children()) == 2
+        assert process.poll() is None
+    assert process.returncode == 0
 
 
 def test_one_that_cannot_be_replaced_ends_the_server(tmp_path: Path) -> None:
@@ -114,9 +158,9 @@ def test_it_is_ready_when_all_are(tmp_path: Path) -> None:
                 assert not is_ready(client)
                 late.resume()
                 until(lambda: is_ready(client))
+                until(lambda: log.read_text().count("Ready: tiny:1") == 2)
         finally:
             late.resume()
-    assert log.read_text().count("Ready: tiny:1") == 2
 
 
 def test_sigterm_ends_all_and_leaves_no_file(shelf: Shelf) -> None:
@@ -132,8 +176,8 @@ def test_sigterm_ends_all_and_leaves_no_file(shelf: Shelf) -> None:
         until(lambda: not list(home.glob("ganserve-*")))
 
 
-def test_a_cpu_gets_a_process_a_core_and_a_gpu_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    for cores, expected in ((1, 1), (2, 2), (64, MOST)):
-        monkeypatch.setattr("service.processes.usable_cores", lambda cores=cores: cores)
-        assert processes("cpu") == expected
-    assert processes("cuda") == processes("tensorrt") == 1
+def test_a_cpu_gets_a_process_a_thread_and_a_gpu_one() -> None:
+    for threads, expected in ((1, 1), (2, 2), (64, MOST)):
+        assert Settings(device="cpu", threads=threads).processes == expected
+        assert Settings(device="cuda", threads=threads).processes == 1
+    assert Settings(device="cpu", threads=2, processes=3).processes == 3

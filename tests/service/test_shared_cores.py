@@ -1,4 +1,6 @@
 import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +10,7 @@ from service import SHARED_FOLDER, shared
 from service.dispatch import Dispatcher
 from service.shared_cores import SharedCores
 from tests.service.gated import Gated, images, in_a_minute, numbers, rows, run, until
+from tests.service.server import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +44,20 @@ def test_one_that_takes_the_place_of_another_computes_nothing() -> None:
     dead.computing = 2
     assert one.free == 1
     SharedCores(2, 1)
+    assert one.free == 2
+
+
+def test_those_of_a_reload_have_counts_of_their_own() -> None:
+    cores = [SharedCores(5, process) for process in range(4)]
+    for one in cores:
+        one.computing += 1
+    assert {one.free for one in cores} == {1}
+
+
+def test_what_a_dead_one_computed_is_forgotten_by_the_next_to_start() -> None:
+    program = "from service.shared_cores import SharedCores; SharedCores(2, 3).computing = 2"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+    one = SharedCores(2, 0)
     assert one.free == 2
 
 
