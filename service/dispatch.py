@@ -52,15 +52,22 @@ class Dispatcher:
     """One device, the generators that share it, and the requests that wait for it.
 
     `engines` by the name that `make` is called with, each to be run on all `cores` at once, from `start` on.
-    What is not quickly made of images is made in the `pool`. Lives on the event loop that it is made on.
+    While the device has other work, what is quickly made of images is made in the pool `quick`, in which
+    nothing else may be: it is not to wait for what takes seconds. What takes long is always made in `pool`.
+    Lives on the event loop that it is made on.
     """
 
     def __init__(
-        self, engines: Mapping[str, Engine], pool: ThreadPoolExecutor, *, max_batch: int, cores: SharedCores
+        self,
+        engines: Mapping[str, Engine],
+        pool: ThreadPoolExecutor,
+        quick: ThreadPoolExecutor,
+        *,
+        max_batch: int,
+        cores: SharedCores,
     ) -> None:
         self._pool = pool
-        # While the device has other work. It waits for nothing that takes long, as the pool may for seconds.
-        self._quick = ThreadPoolExecutor(1, thread_name_prefix="quick")
+        self._quick = quick
         self._loop = asyncio.get_running_loop()
         self._requests: set[_Request] = set()
         self._announcing = False
@@ -112,7 +119,6 @@ class Dispatcher:
     def close(self) -> None:
         """Wait for the batches that are being computed, and compute no others."""
         self._workers.close()
-        self._quick.shutdown()
 
     def _announce(self) -> None:
         self._announcing = False

@@ -56,6 +56,7 @@ class Generation:
         self._settings = settings
         self._process = process
         self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="encoder")
+        self._quick = ThreadPoolExecutor(settings.threads, thread_name_prefix="quick")
         # A single thread: each body that is parsed takes thirty times its size, and the others' time.
         self._parser = ThreadPoolExecutor(1, thread_name_prefix="parser")
         self._admission = Admission(settings.queue_rows, REFUSALS_PER_SECOND / settings.processes)
@@ -87,6 +88,7 @@ class Generation:
         self._dispatcher = Dispatcher(
             engines,
             self._pool,
+            self._quick,
             max_batch=self._settings.max_batch,
             cores=SharedCores(device.workers, self._process),
         )
@@ -105,8 +107,8 @@ class Generation:
         """Let what is being computed and encoded come to its end."""
         if self._dispatcher:
             self._dispatcher.close()
-        self._parser.shutdown(cancel_futures=True)
-        self._pool.shutdown(cancel_futures=True)
+        for pool in (self._quick, self._parser, self._pool):
+            pool.shutdown(cancel_futures=True)
 
     async def answer(self, body: bytes, accept: str | None, deadline: float) -> Made[Answer]:
         """What a client gets for a body of JSON and an Accept header, by a `deadline` of `time.monotonic`.

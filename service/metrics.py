@@ -5,6 +5,7 @@ client made up. Times are in seconds. Several processes keep their values in fil
 each tells those of all.
 """
 
+import contextlib
 import os
 import platform
 import sys
@@ -173,7 +174,7 @@ def registry() -> CollectorRegistry:
 
 class _Collector(MultiProcessCollector):
     def collect(self) -> Any:
-        try:
-            return super().collect()  # type: ignore[no-untyped-call]
-        except FileNotFoundError:  # one that takes the place of another has just renamed it
-            return super().collect()  # type: ignore[no-untyped-call]
+        while True:
+            # One that takes the place of another may just have renamed a file.
+            with contextlib.suppress(FileNotFoundError):
+                return super().collect()  # type: ignore[no-untyped-call]

@@ -74,7 +74,10 @@ def load(path: Path, parts: dict[str, Stateful]) -> str | None:
         try:
             content = _read(source)
         except _Damaged as older:
-            raise AllDamaged(f"the checkpoint {path} {damage}, and {source.name} {older}") from None
+            raise AllDamaged(
+                f"the checkpoint {path} {damage}, and {source.name} {older}; "
+                "restore one of them from a backup"
+            ) from None
         news = f"the checkpoint {path} {damage}; went back to {source.name}"
     states = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     for name, part in parts.items():

@@ -164,7 +164,7 @@ def train(
                     (run.write if resume else run.begin)(folder, record)
                 # a run that was killed before its first checkpoint begins again, to the same weights
                 if resume and checkpoint.exists(folder / run.CHECKPOINT_FILE):
-                    game.load(folder)
+                    _load(game, folder)
                 with deterministic_kernels(on=record.hyperparameters.deterministic):
                     end = run_game(game, loaded, folder, record)
             if processes.is_first():
@@ -276,6 +276,13 @@ def evaluate(
         typer.echo(report.as_markdown(measured))
         typer.echo(f"written to {report.write(subject, measured)}")
         kept.forget()
+
+
+def _load(game: Game, folder: Path) -> None:
+    try:
+        game.load(folder)
+    except checkpoint.AllDamaged as damaged:
+        raise run.RunError(f"{damaged}, or remove them: --resume begins the run again then") from None
 
 
 def _shelf_name(data_name: str) -> str:

@@ -6,7 +6,9 @@ import json
 import os
 import zipfile
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,7 +29,9 @@ from training.tables import find_table, image_column, read_columns
 
 UNREADABLE_SHARE = 0.01
 SLICE = 1_000
-# in each folder of the cache
+# of the cache: another one where the same files are decoded, numbered or described in another way
+CACHE_VERSION = 2
+# in each of its folders
 DESCRIPTION = "data.json"
 
 
@@ -68,7 +72,7 @@ def load(
     try:
         table, key = find_table(source, split, cache)
         column = image_column(table, source, column)
-        key = hashlib.sha256(f"{key}\0{column}".encode()).hexdigest()
+        key = hashlib.sha256(f"{CACHE_VERSION}\0{key}\0{column}".encode()).hexdigest()
         folder = _decoded(cache / f"{key}-{resolution}", channels)
         if not (folder / DESCRIPTION).exists():
             _decode(*read_columns(table, source, column), resolution, channels, folder)
@@ -90,10 +94,12 @@ def load(
 def _decoded(folder: Path, channels: int | None) -> Path:
     """Where images with so many channels are, or are to be: those decoded as they were may do."""
     as_they_are = folder.with_name(f"{folder.name}-auto")
-    if channels is None or (
-        (as_they_are / DESCRIPTION).exists() and _describe(as_they_are)["shape"][-1] == channels
-    ):
+    if channels is None:
         return as_they_are
+    if (as_they_are / DESCRIPTION).exists():
+        with _damage_told(as_they_are):
+            if _describe(as_they_are)["shape"][-1] == channels:
+                return as_they_are
     return folder.with_name(f"{folder.name}-{channels}")
 
 
@@ -134,8 +140,6 @@ def _decode(
         labels = labels[kept]
         digest.update(labels.tobytes())
         _check(unreadable, labels, classes, len(files))
-        images.flush()
-        os.fsync(images.fileno())
         np.save(aside / "labels.npy", labels)
         summary = {
             "shape": [len(kept), resolution, resolution, channels],
@@ -162,28 +166,32 @@ def _check(unreadable: list[str], labels: NDArray[np.int64], classes: tuple[str,
 
 
 def _open(name: str, folder: Path) -> ImageData:
-    try:
+    with _damage_told(folder):
         summary = _describe(folder)
         shape = tuple(summary["shape"])
-        images = np.memmap(folder / "images.bin", dtype=np.uint8, mode="r", shape=shape)
-        labels = np.load(folder / "labels.npy")
-    except (ValueError, EOFError, FileNotFoundError) as error:
-        raise DataError(
-            f"decoded images in {folder} are damaged ({error}); remove that folder to have them decoded again"
-        ) from None
-    return ImageData(
-        name=name,
-        fingerprint=summary["fingerprint"],
-        images=images,
-        labels=labels,
-        classes=tuple(summary["classes"]),
-        unreadable=tuple(summary["unreadable"]),
-    )
+        return ImageData(
+            name=name,
+            fingerprint=summary["fingerprint"],
+            images=np.memmap(folder / "images.bin", dtype=np.uint8, mode="r", shape=shape),
+            labels=np.load(folder / "labels.npy"),
+            classes=tuple(summary["classes"]),
+            unreadable=tuple(summary["unreadable"]),
+        )
 
 
 def _describe(folder: Path) -> dict[str, Any]:
     description: dict[str, Any] = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
     return description
+
+
+@contextmanager
+def _damage_told(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, EOFError, FileNotFoundError) as error:
+        raise DataError(
+            f"decoded images in {folder} are damaged ({error}); remove that folder to have them decoded again"
+        ) from None
 
 
 def _open_file(file: dict[str, Any] | None) -> Image.Image:

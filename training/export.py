@@ -21,7 +21,7 @@ from training.game import SAMPLE_COLUMNS, Game
 from training.graph import lighten
 from training.networks import Generator
 from training.parity import PARITY_BATCHES, PARITY_EQUAL, Parity, ParityError, compare
-from training.run import BEST_FILE, CHECKPOINT_FILE, RunRecord, read
+from training.run import BEST_FILE, CHECKPOINT_FILE, RunError, RunRecord, read
 from training.sample_grid import sample_grid, write_picture
 from training.stopping import Measurement, best
 
@@ -51,7 +51,11 @@ def export_run(folder: Path, name: str, license_: str, shelf: Shelf) -> Export:
     record = read(folder)
     game = Game(record, torch.device("cpu"))
     of_best = checkpoint.exists(folder / BEST_FILE)
-    game.load(folder, BEST_FILE if of_best else CHECKPOINT_FILE)
+    try:
+        game.load(folder, BEST_FILE if of_best else CHECKPOINT_FILE)
+    except checkpoint.AllDamaged as damaged:
+        remedy = f", or remove them: {CHECKPOINT_FILE} is exported then" if of_best else ""
+        raise RunError(f"{damaged}{remedy}") from None
     contract = contract_of(record, game, name, license_)
     model = to_onnx(game.average, contract)
     parities = [compare(game.average, model, contract, batch) for batch in PARITY_BATCHES]

@@ -15,8 +15,8 @@ EPOCHS, FEWEST, MOST = 10, 3_000, 30_000
 def fitted(folder: Path, learned: Part, classes: int, seed: int) -> Classifier:
     """The classifier of the run in `folder`, fitted when the run begins and kept there.
 
-    It learns the classes, or, where there are none, quarter turns. Raises CheckpointError when
-    the one that is kept cannot be read.
+    It learns the classes, or, where there are none, quarter turns. One that is kept
+    and cannot be read is fitted again. Raises CheckpointError when it does not fit.
     """
     path = folder / CLASSIFIER_FILE
     if checkpoint.exists(path):

@@ -1,6 +1,5 @@
 """Files and folders that are whole or not there, whatever is killed or loses its power."""
 
-import glob
 import os
 import shutil
 import tempfile
@@ -25,14 +24,21 @@ def replacing(path: Path, previous: Path | None = None) -> Iterator[Path]:
     try:
         with naming(path):
             yield aside
-            with aside.open("r+b") as file:
-                os.fsync(file.fileno())
+            _sync(aside)
         if previous:
             path.replace(previous)
         aside.replace(path)
         sync_names(path.parent)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
@@ -49,10 +55,12 @@ def naming(path: Path) -> Iterator[None]:
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """A new folder that takes the place of `folder` when all is written, unless another process was first."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(folder)
+    _remove_abandoned(folder.parent)
     aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=ASIDE, dir=folder.parent))
     try:
         yield aside
+        for path in aside.iterdir():
+            _sync(path)
         try:
             aside.rename(folder)
         except OSError:
@@ -62,9 +70,9 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _remove_abandoned(folder: Path) -> None:
-    """Remove what killed processes had begun to write for `folder`: what has not changed for a day."""
-    for aside in folder.parent.glob(f"{glob.escape(folder.name)}.*{ASIDE}"):
+def _remove_abandoned(parent: Path) -> None:
+    """Remove the folders that killed processes had begun to write: what has not changed for a day."""
+    for aside in parent.glob(f"*{ASIDE}"):
         with suppress(FileNotFoundError):  # another process removes it as well
             written = max(path.stat().st_mtime for path in (aside, *aside.iterdir()))
             if time.time() - written > DAY:

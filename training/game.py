@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from training import checkpoint, processes
 from training.augment import Strength, augment
 from training.batches import Draws, batch_rows, draw, draw_latents
-from training.checkpoint import CheckpointError
 from training.data import ImageData
 from training.hardware import hardware
 from training.held_out import Part, Pictures
@@ -68,8 +67,8 @@ class Game:
         if uneven:
             raise RunError(
                 f"{processes.count()} processes cannot share batches of {settings.batch} images in "
-                f"microbatches of {settings.microbatch}; choose a --microbatch, or for a new run a --batch, "
-                "so that those of all processes make up a batch"
+                f"microbatches of {settings.microbatch}; choose a batch, microbatches or a number of "
+                "processes so that a batch is one microbatch of each, or several"
             )
 
     def save(self, folder: Path, name: str = CHECKPOINT_FILE) -> None:
@@ -79,7 +78,7 @@ class Game:
 
     def load(self, folder: Path, name: str = CHECKPOINT_FILE) -> None:
         """Go on from that checkpoint, or say that it was the one before. Raises CheckpointError."""
-        if news := self._restore(folder / name, self._parts()):
+        if news := checkpoint.load(folder / name, self._parts()):
             _say(f"{news}, at {self.progress.images_seen:,} images seen")
 
     def return_to(self, folder: Path, name: str) -> None:
@@ -89,21 +88,10 @@ class Game:
         """
         parts = self._parts()
         del parts["progress"]
-        if news := self._restore(folder / name, parts):
+        if news := checkpoint.load(folder / name, parts):
             _say(news)
         self.progress.returns += 1
         self.progress.returned_at = self.progress.images_seen
-
-    @staticmethod
-    def _restore(path: Path, parts: dict[str, checkpoint.Stateful]) -> str | None:
-        try:
-            return checkpoint.load(path, parts)
-        except checkpoint.AllDamaged as damaged:
-            newest = path.name == CHECKPOINT_FILE
-            then = "--resume begins the run again" if newest else f"{CHECKPOINT_FILE} is exported"
-            raise CheckpointError(
-                f"{damaged}; restore one of them from a backup, or remove them: {then} then"
-            ) from None
 
     def step(self, data: ImageData | Part) -> dict[str, Tensor]:
         """Update the discriminator, then the generator, on one batch; gives losses and penalties."""

@@ -6,7 +6,7 @@ the gradients of its share of a batch, and `add_up` makes them whole.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TypeVar, cast
 
@@ -70,15 +70,15 @@ def first_of_machine_first() -> Iterator[None]:
     first = local_rank() == 0
     if not first:
         _meet()
-    problem = None
     try:
         yield
-    except Exception as error:  # noqa: BLE001 - raised again below
-        problem = error
+    except Exception:
+        if first:
+            with suppress(ProcessLost):
+                _meet()
+        raise
     if first:
         _meet()
-    if problem:
-        raise problem
 
 
 def add_up(tensors: Sequence[Tensor]) -> None:

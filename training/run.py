@@ -91,16 +91,15 @@ class RunRecord(_Record):
         Raises ValidationError when such do not make up a batch.
         """
         recorded = self.hyperparameters.model_dump()
-        if recorded["architecture"] == "r3gan" and "microbatch" in given:
-            recorded["microbatch"] = given["microbatch"]
-        hyperparameters = Hyperparameters.model_validate(recorded)
+        free = {"microbatch"} & given.keys() if self.hyperparameters.architecture == "r3gan" else set()
         changed = [
             f"--{name.replace('_', '-')} {value} (the run has {recorded[name]})"
             for name, value in given.items()
-            if hyperparameters != _with(recorded, name, value)
+            if name not in free and self.hyperparameters != _with(recorded, name, value)
         ]
         if changed:
             raise RunError(f"a run resumes under its own hyperparameters; leave out {', '.join(changed)}")
+        hyperparameters = Hyperparameters.model_validate(recorded | {name: given[name] for name in free})
         return self.model_copy(update={"hyperparameters": hyperparameters})
 
 

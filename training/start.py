@@ -41,7 +41,8 @@ def resume(
     record = run.read(folder).resumed(given)
     if column not in (None, record.data.column):
         raise RunError(
-            f"a run resumes on its own images; leave out --column {column} (the run has {record.data.column})"
+            f"a run resumes on its own images; leave out --column {column} (the run was begun with "
+            f"{record.data.column or 'none'})"
         )
     source = source or record.data.source
     data = load_images(source, record.hyperparameters.resolution, None, "train", record.data.column, cache)

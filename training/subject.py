@@ -45,12 +45,17 @@ class Subject:
         self.presentations, self.seed = presentations, seed
         self.classes = generator.contract.classes
         self.train_labels = _match(real.train, generator)
-        for kind, data in (("training", real.train), ("test", real.test)):
-            if len(data.images) < FEWEST:
-                raise EvaluationError(
-                    f"{data.name} has {len(data.images)} {kind} images; expected {FEWEST} or more"
-                )
         self.test_images, self.test_labels = self._unseen()
+        sets = ("training", real.train, self.train_labels), ("test", real.test, self.test_labels)
+        for kind, data, labels in sets:
+            if len(labels) < FEWEST:
+                raise EvaluationError(
+                    f"{data.name} has {len(labels)} {kind} images; expected {FEWEST} or more"
+                )
+            missing = set(range(len(self.classes))) - set(labels.tolist())
+            if missing:
+                names = ", ".join(self.classes[number] for number in sorted(missing))
+                raise EvaluationError(f"{data.name} has no {kind} images of {names}; add some")
         self.images = len(real.train.images) if images is None else images
         self.labels = _draw_labels(self.train_labels, self.images, seed)
         counts = np.bincount(self.labels, minlength=len(self.classes))

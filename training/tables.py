@@ -101,6 +101,11 @@ def read_columns(
     given = table.with_format("arrow")[label].to_pylist()
     if label in labels:
         classes = tuple(table.features[label].names)
+    elif not isinstance(table.features[label], datasets.Value):
+        raise DataError(
+            f"the column {label} of {source} holds {type(table.features[label]).__name__}, expected numbers "
+            "or strings, which are classes; rename it or take it out"
+        )
     else:  # numbers or strings, without names
         classes = tuple(in_order({str(value) for value in given if value is not None}))
         number_of = {name: number for number, name in enumerate(classes)}

@@ -79,9 +79,9 @@ def run(
 ) -> None:
     async def main() -> None:
         engine = Gated()
-        pool = ThreadPoolExecutor(2, thread_name_prefix="pool")
+        pool, quick = (ThreadPoolExecutor(2, thread_name_prefix=name) for name in ("pool", "quick"))
         dispatcher = Dispatcher(
-            {"a": engine, "b": engine}, pool, max_batch=max_batch, cores=SharedCores(workers)
+            {"a": engine, "b": engine}, pool, quick, max_batch=max_batch, cores=SharedCores(workers)
         )
         await dispatcher.start()
         try:

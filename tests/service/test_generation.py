@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -16,10 +17,11 @@ from service.errors import Refusal
 from service.generation import Generation
 from service.schemas import GenerateRequest, parse
 from service.settings import Settings
+from tests.generators import tiny_generator
 from tests.service.clock import Clock
 from tests.service.devices import Breakable
 from tests.service.gated import until
-from tests.service.server import ROOT
+from tests.service.server import PATIENCE, ROOT
 
 BODY = json.dumps({"model": "convolutional", "seed": 1}).encode()
 
@@ -78,10 +80,16 @@ with TestClient(Ganserve.to_asgi()) as client:
 """
 
 
-def test_a_device_that_fails_lets_the_service_be_started_again() -> None:
-    environment = os.environ | {"GANSERVE_PROCESSES": "1", "GANSERVE_LOG_SAMPLE": "0"}
+def test_a_device_that_fails_lets_the_service_be_started_again(tmp_path: Path) -> None:
+    Shelf(tmp_path).place(tiny_generator())
+    environment = os.environ | {
+        "GANSERVE_MODELS": str(tmp_path),
+        "GANSERVE_PROCESSES": "1",
+        "GANSERVE_LOG_SAMPLE": "0",
+    }
+    command = [sys.executable, "-c", PROBES]
     done = subprocess.run(
-        [sys.executable, "-c", PROBES], cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, timeout=PATIENCE, check=True
     )
     assert done.stdout.split() == [b"200", b"503", b"503", b"503"]
 

@@ -156,7 +156,7 @@ def test_a_run_resumes_in_other_microbatches_where_they_change_nothing(
 
 def test_resuming_from_another_column_is_refused(trained: Path, cache: Path) -> None:
     result = ganserve("train", "--run", trained, "--resume", "--column", "photo", "--cache", cache)
-    refused(result, "a run resumes on its own images; leave out --column photo (the run has None)")
+    refused(result, "a run resumes on its own images; leave out --column photo (the run was begun with none)")
 
 
 def test_resuming_on_other_images_is_refused(trained: Path, cache: Path, tmp_path: Path) -> None:

@@ -242,6 +242,12 @@ def test_a_missing_label_is_refused(tmp_path: Path, cache: Path, label: object, 
         load(source, resolution=16, cache=cache)
 
 
+def test_labels_that_are_no_classes_are_refused(tmp_path: Path, cache: Path) -> None:
+    source = parquet(tmp_path / "t.parquet", [[1], [1, 3]], datasets.List(datasets.Value("int64")))
+    with pytest.raises(DataError, match=r"the column label of .* holds List, expected numbers or strings"):
+        load(source, resolution=16, cache=cache)
+
+
 def test_a_missing_image_counts_as_unreadable(tmp_path: Path, cache: Path) -> None:
     images = [*[Image.new("L", (8, 8))] * 199, None]
     source = parquet(tmp_path / "t.parquet", [0] * 200, datasets.ClassLabel(names=["a"]), images)
@@ -259,16 +265,23 @@ def test_what_killed_processes_left_is_removed_after_a_day(photos: Path, cache: 
     yesterday = time.time() - 100_000
     for path in (*old.iterdir(), old):
         os.utime(path, (yesterday, yesterday))
-    load(str(photos), resolution=16, cache=cache)
-    assert {path.name for path in cache.iterdir()} == {decoded.name, new.name}
+    load(str(photos), resolution=32, cache=cache)
+    assert {path.name for path in cache.glob("*.part")} == {new.name}
 
 
-def test_a_damaged_cache_is_told(photos: Path, cache: Path) -> None:
+@pytest.mark.parametrize("channels", [None, 3])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("images.bin", b"cut"), ("labels.npy", b""), ("data.json", b""), ("data.json", b"{}")],
+)
+def test_a_damaged_cache_is_told(
+    photos: Path, cache: Path, name: str, content: bytes, channels: int | None
+) -> None:
     load(str(photos), resolution=16, cache=cache)
-    (pixels,) = cache.glob("*/images.bin")
-    pixels.write_bytes(pixels.read_bytes()[:-1])
+    (file,) = cache.glob(f"*/{name}")
+    file.write_bytes(content)
     with pytest.raises(DataError, match=r"are damaged .*; remove that folder"):
-        load(str(photos), resolution=16, cache=cache)
+        load(str(photos), resolution=16, channels=channels, cache=cache)
 
 
 def test_two_processes_may_fill_one_cache(photos: Path, cache: Path) -> None:

@@ -83,6 +83,15 @@ def test_test_images_that_were_trained_on_are_left_out(
     assert np.array_equal(measured.test_labels, real.test.labels)
 
 
+def test_a_class_of_test_images_that_were_all_trained_on_is_refused(
+    generator: Generator, real: RealImages
+) -> None:
+    train = np.concatenate([real.train.images, real.test.images[real.test.labels == 3]])
+    labels = np.append(real.train.labels, np.full(len(train) - len(real.train.images), 3))
+    with pytest.raises(EvaluationError, match="digits has no test images of digit 3; add some"):
+        subject(generator, RealImages(replace(real.train, images=train, labels=labels), real.test))
+
+
 def test_test_images_that_were_trained_on_are_refused(generator: Generator, real: RealImages) -> None:
     with pytest.raises(EvaluationError, match="most test images of digits are training images"):
         subject(generator, RealImages(real.train, real.train))
