@@ -57,6 +57,7 @@ def export_run(folder: Path, name: str, license_: str, shelf: Shelf) -> Export:
         remedy = f", or remove them: {CHECKPOINT_FILE} is exported then" if of_best else ""
         raise RunError(f"{damaged}{remedy}") from None
     contract = contract_of(record, game, name, license_)
+    read_card(shelf.root / name)  # one that cannot be kept is told before the work, and before a version
     model = to_onnx(game.average, contract)
     parities = [compare(game.average, model, contract, batch) for batch in PARITY_BATCHES]
     if failed := [parity for parity in parities if not parity.holds]:
@@ -65,7 +66,6 @@ def export_run(folder: Path, name: str, license_: str, shelf: Shelf) -> Export:
             f"the exported graph does not draw what PyTorch draws, nothing was written; {worst} "
             f"(expected at most 1, and at least {PARITY_EQUAL:.1%})"
         )
-    read_card(shelf.root / name)  # one that cannot be kept is told before a version is placed
     shelved = shelf.place(model)
     rows = len(contract.classes) or SAMPLE_COLUMNS
     images = ExportedGenerator(shelved.path, contract).generate(

@@ -43,7 +43,7 @@ def again(cache: Path) -> tuple[str, ...]:
     return ("--resume", "--cache", str(cache))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def record(digits_folder: Path, digits_data: ImageData) -> RunRecord:
     """A run small enough for a test."""
     settings = Hyperparameters.model_validate({"resolution": 16, "batch": 8, "warmup": 16, "seed": 3})

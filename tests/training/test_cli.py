@@ -43,6 +43,18 @@ def trained(digits_folder: Path, cache: Path, tmp_path_factory: pytest.TempPathF
     return run
 
 
+@pytest.fixture(scope="module")
+def shelf(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of models with that run as digits:1."""
+    models = tmp_path_factory.mktemp("models")
+    exported = ganserve(
+        "export", "--run", trained, "--name", "digits", "--models", models, "--license", "mit"
+    )
+    assert exported.exit_code == 0, exported.output
+    assert "digits:1 is at" in exported.output
+    return models
+
+
 def test_help_names_every_command_and_option() -> None:
     assert all(command in ganserve("--help").output for command in ("train", "export", "evaluate"))
     shown = ganserve("train", "--help").output
@@ -53,19 +65,14 @@ def test_help_names_every_command_and_option() -> None:
     )
 
 
-def test_train_export_evaluate(trained: Path, digits_folder: Path, cache: Path, tmp_path: Path) -> None:
-    exported = ganserve(
-        "export", "--run", trained, "--name", "digits", "--models", tmp_path, "--license", "mit"
-    )
-    assert exported.exit_code == 0, exported.output
-    assert "digits:1 is at" in exported.output
+def test_train_export_evaluate(shelf: Path, digits_folder: Path, cache: Path) -> None:
     evaluated = ganserve(
-        "evaluate", "digits", "--data", digits_folder, "--models", tmp_path, "--cache", cache,
+        "evaluate", "digits", "--data", digits_folder, "--models", shelf, "--cache", cache,
         "--images", 100, "--presentations", 1000,
     )  # fmt: skip
     assert evaluated.exit_code == 0, evaluated.output
     assert re.search(r"\| \*\*all\*\* \| [\d.]+% \|", evaluated.output)
-    assert (tmp_path / "digits" / "1" / "evaluation.json").exists()
+    assert (shelf / "digits" / "1" / "evaluation.json").exists()
 
 
 def test_the_name_follows_the_data(trained: Path, tmp_path: Path, digits_folder: Path) -> None:
@@ -98,15 +105,14 @@ def test_the_installed_command_says_when_training_is_not_installed() -> None:
 
 @pytest.mark.parametrize("splits", [(), ("test",), ("train", "test")])
 def test_a_test_set_is_the_test_split_of_a_folder_or_all_of_it(
-    splits: tuple[str, ...], trained: Path, digits_folder: Path, cache: Path, tmp_path: Path
+    splits: tuple[str, ...], shelf: Path, digits_folder: Path, cache: Path, tmp_path: Path
 ) -> None:
-    assert ganserve("export", "--run", trained, "--name", "digits", "--models", tmp_path).exit_code == 0
     others = tmp_path / "others"
     for split in splits or ("",):  # the training images are where the test images are looked for
         shutil.copytree(digits_folder / ("test" if split == "train" else "train"), others / split)
     refused(
         ganserve(
-            "evaluate", "digits", "--data", digits_folder, "--test", others, "--models", tmp_path,
+            "evaluate", "digits", "--data", digits_folder, "--test", others, "--models", shelf,
             "--cache", cache,
         ),
         "most test images of others are training images",

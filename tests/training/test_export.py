@@ -15,7 +15,7 @@ from tests.generators import tiny_contract
 from training import export, run
 from training.card import CardError
 from training.data import ImageData
-from training.export import export_run, to_onnx
+from training.export import Export, export_run, to_onnx
 from training.exported import ExportedGenerator
 from training.game import Game
 from training.networks import Generator, build, to_pixels
@@ -24,17 +24,22 @@ from training.run import RunRecord
 from training.stopping import Measurement
 
 
-@pytest.fixture
-def trained(record: RunRecord, digits_data: ImageData, tmp_path: Path) -> Path:
-    """The folder of a run that took a few steps."""
+@pytest.fixture(scope="module")
+def trained(record: RunRecord, digits_data: ImageData, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that took a few steps, only to be read."""
     game = Game(record, torch.device("cpu"))
     for _ in range(4):
         game.step(digits_data)
-    folder = tmp_path / "run"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("run")
     run.write(folder, record)
     game.save(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Export:
+    """That run, exported to a shelf of its own."""
+    return export_run(trained, "digits", "mit", Shelf(tmp_path_factory.mktemp("models")))
 
 
 def restored(folder: Path) -> Game:
@@ -43,8 +48,8 @@ def restored(folder: Path) -> Game:
     return game
 
 
-def test_the_file_keeps_its_contract_and_draws_what_pytorch_draws(trained: Path, tmp_path: Path) -> None:
-    shelved, parities, *_ = export_run(trained, "digits", "mit", Shelf(tmp_path / "models"))
+def test_the_file_keeps_its_contract_and_draws_what_pytorch_draws(trained: Path, exported: Export) -> None:
+    shelved, parities, *_ = exported
     assert [parity.batch for parity in parities] == list(PARITY_BATCHES)
     contract = shelved.contract
     assert contract.classes == tuple("0123456789")
@@ -64,17 +69,16 @@ def test_the_file_keeps_its_contract_and_draws_what_pytorch_draws(trained: Path,
 
 
 def test_the_best_is_exported_or_else_the_newest(
-    trained: Path, digits_data: ImageData, tmp_path: Path
+    trained: Path, exported: Export, digits_data: ImageData, tmp_path: Path
 ) -> None:
-    shelf = Shelf(tmp_path / "models")
-    newest = export_run(trained, "digits", "mit", shelf)
-    assert (newest.images_seen, newest.measured) == (32, None)
-    game = Game(run.read(trained), torch.device("cpu"))
+    assert (exported.images_seen, exported.measured) == (32, None)
+    folder = shutil.copytree(trained, tmp_path / "run")
+    game = Game(run.read(folder), torch.device("cpu"))
     game.step(digits_data)
     measured = Measurement(8, 1.5, 0.5, 0.8, 0.6, "3", 0.7, 0.7)
     game.progress.measured.append(measured)
-    game.save(trained, run.BEST_FILE)
-    best = export_run(trained, "digits", "mit", shelf)
+    game.save(folder, run.BEST_FILE)
+    best = export_run(folder, "digits", "mit", Shelf(tmp_path / "models"))
     assert (best.images_seen, best.measured) == (8, measured)
     assert best.generator.contract.training.images_seen == 8
     labels = np.arange(10)
@@ -86,31 +90,29 @@ def test_the_best_is_exported_or_else_the_newest(
 
 
 def test_the_newest_is_not_told_as_the_best(trained: Path, digits_data: ImageData, tmp_path: Path) -> None:
-    folder = shutil.copytree(trained, tmp_path / "copy")
-    game = Game(run.read(folder), torch.device("cpu"))
-    game.load(folder)
+    folder = shutil.copytree(trained, tmp_path / "run")
+    game = restored(folder)
     game.progress.measured.append(Measurement(8, 1.5, 0.5, 0.8, 0.6, "3", 0.7, 0.7))
     game.settle(digits_data)
     game.save(folder)
-    (folder / run.BEST_FILE).unlink(missing_ok=True)
-    exported = export_run(folder, "digits", "mit", Shelf(tmp_path / "models"))
-    assert (exported.images_seen, exported.measured) == (32, None)
+    newest = export_run(folder, "digits", "mit", Shelf(tmp_path / "models"))
+    assert (newest.images_seen, newest.measured) == (32, None)
 
 
-def test_samples_and_card_stand_beside_it(trained: Path, tmp_path: Path) -> None:
-    shelved, *_ = export_run(trained, "digits", "mit", Shelf(tmp_path / "models"))
+def test_samples_and_card_stand_beside_it(exported: Export) -> None:
+    shelved = exported.generator
     with Image.open(shelved.path.with_name("samples.png")) as samples:
         assert samples.size == (160, 160)  # ten of each class
-    card = (tmp_path / "models" / "digits" / "README.md").read_text()
+    card = (shelved.path.parents[1] / "README.md").read_text()
     assert shelved.digest in card
     assert "| Images seen | 32 |" in card
 
 
-def test_no_path_of_this_machine_leaves_with_the_file(trained: Path, tmp_path: Path) -> None:
-    shelved, *_ = export_run(trained, "digits", "mit", Shelf(tmp_path / "models"))
-    content = shelved.path.read_bytes()
-    assert str(Path(export.__file__).parents[1]).encode() not in content
-    assert str(tmp_path).encode() not in content
+def test_no_path_of_this_machine_leaves_with_the_file(trained: Path, exported: Export) -> None:
+    shelved = exported.generator.path
+    content = shelved.read_bytes()
+    for folder in (Path(export.__file__).parents[1], trained, shelved.parent):
+        assert str(folder).encode() not in content
 
 
 def test_an_unconditional_generator_has_no_label(record: RunRecord, tmp_path: Path) -> None:
@@ -197,9 +199,8 @@ def test_every_preset_draws_what_pytorch_draws_in_any_batch(
     assert_independent_of_batch(model)
 
 
-def test_a_row_is_the_same_bytes_in_any_batch(trained: Path) -> None:
-    game = restored(trained)
-    model = to_onnx(game.average, export.contract_of(run.read(trained), game, "digits", "mit"))
+def test_a_row_is_the_same_bytes_in_any_batch(exported: Export) -> None:
+    model = onnx.load(exported.generator.path)
     check(model)
     assert_independent_of_batch(model)
 

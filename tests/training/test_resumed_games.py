@@ -22,9 +22,9 @@ GAMES = {
 def test_every_game_resumes_bit_for_bit(
     architecture: str, loss: str, new: tuple[str, ...], again: tuple[str, ...], tmp_path: Path
 ) -> None:
-    game = (*new, "--architecture", architecture, "--loss", loss, *GAMES[loss])
+    game = (*new, "--snapshot", "16", "--architecture", architecture, "--loss", loss, *GAMES[loss])
     Training(tmp_path / "unbroken", *game).finish()
-    broken = Training(tmp_path / "broken", *game, dies_at=43)
+    broken = Training(tmp_path / "broken", *game, dies_at=35)  # amid the second snapshot
     broken.wait()
     assert broken.process.exitcode == -9
     assert (tmp_path / "broken" / "checkpoint.pt").exists()
