@@ -153,7 +153,7 @@ def measure(combination: Combination, device_name: str) -> Measured | float:
         plain, fetch = plain_loop(settings, data, device), data_alone(settings, data, game)
         plain()
         pairs = []
-        for number in range(max(3, min(50, int(SECONDS / first / 2)))):
+        for number in range(max(9, min(50, int(SECONDS / first / 2)))):
             # whoever comes second finds the caches as the first left them
             order: list[Step] = [lambda: game.step(data), plain]
             taken = [seconds(step, device) for step in order[:: 1 if number % 2 else -1]]
