@@ -53,6 +53,7 @@ class Cuda:
 
     name = "cuda"
     workers = 1
+    any_thread = False
     providers: tuple[str, ...] = (CUDA,)
     remedy = ON_THE_CPU
 
@@ -74,6 +75,7 @@ class TensorRT:
 
     name = "tensorrt"
     workers = 1
+    any_thread = False
     providers: tuple[str, ...] = (TENSORRT, CUDA)
     remedy = ON_THE_CPU
 

@@ -91,8 +91,9 @@ class Dispatcher:
     ) -> Made[T]:
         """What `make` makes of the rows' images. Rows of a cancelled call that wait are dropped.
 
-        `deadline` is a time of `time.monotonic`. `make` is called in another thread; `quick` says that it
-        takes less time than a hand-over. Raises TooLate, BatchFailed, DeviceLost or what `make` raises.
+        `deadline` is a time of `time.monotonic`. `quick` says that `make` takes less time than a hand-over to
+        another thread: otherwise it is called in one. Raises TooLate, BatchFailed, DeviceLost or what `make`
+        raises.
         """
         if self._lost:
             raise DeviceLost(self._lost)
@@ -103,8 +104,8 @@ class Dispatcher:
         self._requests.add(request)
         self._workers.join(request)
         if not self._announcing:
-            # Once for all requests of this turn of the event loop: to wake a worker for each takes as long as
-            # many a generator takes for a row.
+            # Once for all requests of this turn of the event loop, which are computed together: to wake a
+            # worker for each takes as long as many a generator takes for a row.
             self._announcing = True
             self._loop.call_soon(self._announce)
         try:
@@ -122,12 +123,20 @@ class Dispatcher:
 
     def _announce(self) -> None:
         self._announcing = False
-        self._workers.wake()
+        done = self._workers.compute_here()
+        if done is None:
+            self._workers.wake()
+            return
+        work, outcome = done
+        if isinstance(outcome, np.ndarray):
+            self._computed(work, outcome, self._make_quickly(work, outcome))
+        else:
+            self._give_up(work, outcome)
 
     def _hand_over(self, work: Work[_Request], outcome: Images | BatchFailed | DeviceLost) -> None:
         """In a worker's thread: have everything that is quickly made of the images made, and told."""
         if not isinstance(outcome, np.ndarray):
-            self._tell(self._lose if isinstance(outcome, DeviceLost) else self._fail_batch, work, outcome)
+            self._tell(self._give_up, work, outcome)
         elif self._workers.busy:
             self._quick.submit(self._finish, work, outcome)
         else:
@@ -135,19 +144,27 @@ class Dispatcher:
 
     def _finish(self, work: Work[_Request], images: Images) -> None:
         """Make at once what is quickly made of this batch alone, and tell the event loop."""
-        made = {
+        self._tell(self._computed, work, images, self._make_quickly(work, images))
+
+    def _make_quickly(self, work: Work[_Request], images: Images) -> Mapping[_Request, "_Outcome"]:
+        return {
             cut.request: _outcome(cut.request.make, part)
             for cut, part in work.parts(images)
             if cut.request.quick and len(part) == len(cut.request.rows) and cut.request in self._requests
         }
-        self._tell(self._computed, work, images, made)
 
     def _tell(self, function: Callable[..., None], *args: object) -> None:
         # When the loop is closed nobody waits any more.
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function, *args)
 
-    def _lose(self, _: Work[_Request], lost: DeviceLost) -> None:
+    def _give_up(self, work: Work[_Request], why: BatchFailed | DeviceLost) -> None:
+        if isinstance(why, DeviceLost):
+            self._lose(why)
+        else:
+            self._fail_batch(work, why)
+
+    def _lose(self, lost: DeviceLost) -> None:
         """Let nobody wait for a device that computes no more."""
         if self._lost:
             return

@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 PROBED_VALUES = 2**17
 # Threads that share a row of fewer seconds wait for each other for longer than they save.
 WORTH_THE_WHOLE = 0.002
+# To hand work to another thread and back takes a quarter of a millisecond on a virtual machine, whose idle
+# cores wake slowly, and twice that until the other core's caches know it.
+BRIEF = 0.001
 
 
 class Engine:
@@ -37,6 +40,8 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors share no other class
             raise self._refusal("cannot load", error) from None
         self._whole: Session | None = None
+        # how many rows any thread computes about as soon as it would have them computed by another
+        self.brief = 0
         self._sizes = self._session.buckets
         self._known: tuple[Rows, Images] | None = None
 
@@ -75,7 +80,11 @@ class Engine:
             together = self._compute(rows, self._max_batch)
             self._check_shape(together)
             self._settle(rows, together)
-            self._take_the_whole(rows, together)
+            seconds = self._seconds(rows[:1])
+            if self._device.any_thread:
+                self.brief = min(int(BRIEF / seconds), self._max_batch)
+            if seconds >= WORTH_THE_WHOLE:
+                self._take_the_whole(rows, together)
             self._known = rows[:1], self._compute(rows[:1], self.padded(1))
         except EngineError:
             raise
@@ -83,14 +92,21 @@ class Engine:
             raise self._refusal("cannot run", error) from None
 
     def _take_the_whole(self, rows: Rows, together: Images) -> None:
-        """Have the whole device for who is alone, where that is quicker and gives the same bytes."""
-        began = time.thread_time()
-        self._compute(rows[:1], self.padded(1))
-        if time.thread_time() - began < WORTH_THE_WHOLE or (whole := self._session.whole()) is None:
+        """Have the whole device for who is alone, where that gives the same bytes."""
+        if (whole := self._session.whole()) is None:
             return
         sizes = self._sizes or _growing(min(self._max_batch, WORTH_SHARING))
         if all(self._agrees(rows, together, size, whole) for size in sizes):
             self._whole = whole
+
+    def _seconds(self, rows: Rows) -> float:
+        """What they take of a thread's time, without what may hold it up."""
+        taken = []
+        for _ in range(3):
+            began = time.thread_time()
+            self._compute(rows, self.padded(len(rows)))
+            taken.append(time.thread_time() - began)
+        return min(taken)
 
     def _settle(self, rows: Rows, together: Images) -> None:
         """Keep to the batch sizes in which the rows have the bytes that they have together."""

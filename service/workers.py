@@ -24,6 +24,10 @@ logger = logging.getLogger(__name__)
 
 
 class Engine(Protocol):
+    @property
+    def brief(self) -> int:
+        """How many rows take no longer than a hand-over to another thread; none when a thread owns it."""
+
     def warm_up(self) -> None:
         """Make ready to run. Raises EngineError."""
 
@@ -71,7 +75,7 @@ class Workers(Generic[J]):
     """A thread for each of the `cores`, which run `engines`, by name, on the rows of jobs.
 
     Each batch is given to `computed`, in the thread that computed it, with its images or else BatchFailed or
-    DeviceLost, after which there are no others. The other methods are for one thread, the jobs' own.
+    DeviceLost, after which there are no others. The methods are for one thread, the jobs' own.
     """
 
     def __init__(
@@ -87,7 +91,7 @@ class Workers(Generic[J]):
         # Jobs, and whether they join the queue or leave it, in order.
         self._news: deque[tuple[J, bool]] = deque()
         self._wake: SimpleQueue[None] = SimpleQueue()
-        # Held for the queue and the cores, which the jobs' own thread leaves alone while it serves.
+        # Held for the queue and the cores.
         self._policy = threading.Lock()
         self._max_batch = max_batch
         self._queue: Queue[J] = Queue(max_batch)
@@ -120,6 +124,25 @@ class Workers(Generic[J]):
         """Let a worker that sleeps see what is new."""
         if self._wake.empty():  # whoever takes the one that is there takes in these news, too
             self._wake.put(None)
+
+    def compute_here(self) -> tuple[Work[J], Images | BatchFailed | DeviceLost] | None:
+        """Compute all that waits in this thread, where no worker computes and it is brief; None where not."""
+        if self._cores.computing:
+            return None
+        now = time.monotonic()
+        with self._policy:
+            if self._closing:
+                return None
+            self._hear()
+            batch = self._queue.cut(now) if self._brief() else None
+            self._show_queue()
+            if batch is None:
+                return None
+            self._cores.computing += 1
+        outcome = self._compute(batch, alone=False)
+        with self._policy:
+            self._cores.computing -= 1
+        return Work(batch, now, time.monotonic() - now), outcome
 
     @property
     def busy(self) -> bool:
@@ -168,12 +191,7 @@ class Workers(Generic[J]):
     def _next(self, now: float) -> tuple[Batch[J] | None, bool, bool]:
         """What to compute now, if anything waits; whether it is alone, and leaves work for who sleeps."""
         with self._policy:
-            while self._news:
-                job, joins = self._news.popleft()
-                if joins:
-                    self._queue.join(job, job.generator, len(job.rows), job.deadline)
-                else:
-                    self._queue.leave(job)
+            self._hear()
             # A batch that had to share a core with another would only make both late.
             free = self._cores.free
             batch = self._queue.cut(now, free) if free else None
@@ -183,6 +201,18 @@ class Workers(Generic[J]):
             left = bool(self._queue)
             self._cores.computing += 1
             return batch, free == self._cores.count and not left, free > 1 and left
+
+    def _hear(self) -> None:
+        while self._news:
+            job, joins = self._news.popleft()
+            if joins:
+                self._queue.join(job, job.generator, len(job.rows), job.deadline)
+            else:
+                self._queue.leave(job)
+
+    def _brief(self) -> bool:
+        waiting = {name: rows for name in self._engines if (rows := self._queue.rows(name))}
+        return len(waiting) == 1 and all(rows <= self._engines[name].brief for name, rows in waiting.items())
 
     def _compute(self, batch: Batch[J], *, alone: bool) -> Images | BatchFailed | DeviceLost:
         rows = concatenate([cut.request.rows[cut.start : cut.stop] for cut in batch.cuts])

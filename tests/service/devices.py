@@ -1,5 +1,6 @@
 """Devices for tests: which are here, and the CPU in buffers as a GPU has them, or breaking when told."""
 
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,6 +28,7 @@ class BoundCpu:
 
     name = "cpu"
     workers = 1
+    any_thread = True
     remedy = "nothing"
 
     def __str__(self) -> str:
@@ -39,12 +41,14 @@ class BoundCpu:
 
 @dataclass
 class Breakable:
-    """The CPU, until it is `broken`; `failures` runs fail before."""
+    """The CPU, until it is `broken`; `failures` runs fail before. A run busies its thread for `seconds`."""
 
     broken: bool = False
     failures: int = 0
+    seconds: float = 0
     name: str = "cpu"
     workers: int = 1
+    any_thread: bool = True
     remedy: str = "nothing"
     opened: list[Session] = field(default_factory=list)
     buckets: None = None
@@ -60,6 +64,9 @@ class Breakable:
         if self.broken or self.failures:
             self.failures = max(0, self.failures - 1)
             raise RuntimeError("CUDA failure 719: unspecified launch failure ; GPU=0 ; hostname=here")
+        busy_until = time.thread_time() + self.seconds
+        while time.thread_time() < busy_until:
+            pass
         return self.opened[-1].run(feeds)
 
     def whole(self) -> None:
@@ -74,6 +81,7 @@ class Wide:
     runs: int = 0
     name: str = "cpu"
     workers: int = 2
+    any_thread: bool = True
     remedy: str = "nothing"
     buckets: None = None
 

@@ -29,6 +29,7 @@ class Gated:
     warm_in: list[int] = field(default_factory=list)
     last: int | None = None
     done: threading.Event = field(default_factory=threading.Event)
+    brief: int = 0
 
     def warm_up(self) -> None:
         self.warm_in.append(threading.get_ident())
@@ -75,10 +76,14 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def run(
-    test: Callable[[Gated, Dispatcher], Awaitable[None]], *, max_batch: int = 4, workers: int = 1
+    test: Callable[[Gated, Dispatcher], Awaitable[None]],
+    *,
+    max_batch: int = 4,
+    workers: int = 1,
+    brief: int = 0,
 ) -> None:
     async def main() -> None:
-        engine = Gated()
+        engine = Gated(brief=brief)
         pool, quick = (ThreadPoolExecutor(2, thread_name_prefix=name) for name in ("pool", "quick"))
         dispatcher = Dispatcher(
             {"a": engine, "b": engine}, pool, quick, max_batch=max_batch, cores=SharedCores(workers)
