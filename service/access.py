@@ -18,7 +18,7 @@ from service import metrics
 
 # Where in the scope a request notes what its line in the log is to say of it.
 NOTES = "ganserve.notes"
-ROUTES = ("/generate", "/models", "/", "/metrics", "/livez", "/healthz", "/readyz")
+ROUTES = ("/generate", "/models", "/", "/openapi.json", "/metrics", "/livez", "/healthz", "/readyz")
 OTHER = "other"
 # They are asked for every few seconds, by machines.
 PROBES = ("/metrics", "/livez", "/healthz", "/readyz")

@@ -126,7 +126,7 @@ class _Rewriter:
     def _describe(self, status: int) -> str:
         match status:
             case HTTPStatus.NOT_FOUND:
-                there_are = "POST /generate, GET /models, GET /metrics and GET /"
+                there_are = "POST /generate, GET /models, GET /metrics, GET /openapi.json and GET /"
                 return f"there is nothing at {self._path}; there are {there_are}"
             case HTTPStatus.METHOD_NOT_ALLOWED:
                 return f"{self._method} is not what {self._path} answers; see its Allow header"

@@ -1,4 +1,4 @@
-"""The HTTP surfaces: POST /generate, GET /models, GET /metrics, and a page for people at /."""
+"""The HTTP surfaces: POST /generate, GET /models, /metrics and /openapi.json, and a page for people at /."""
 
 import asyncio
 import time
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service import metrics
+from service import metrics, openapi
 from service.access import NOTES
 from service.archive import Buffer
 from service.catalogue import Catalogue
@@ -73,7 +73,9 @@ async def generate(
     deadline = time.monotonic() + seconds
     try:
         body = await _read_in_time(request, body_limit, seconds)
-        answering = generation.answer(body, request.headers.get("accept"), deadline)
+        # several lines are one list (RFC 9110, section 5.3)
+        accept = ", ".join(request.headers.getlist("accept")) or None
+        answering = generation.answer(body, accept, deadline)
         made = await _unless_gone(answering, request.receive)
     except Refusal as refusal:
         # In ASCII, because what a client sent and is quoted need not be encodable in UTF-8.
@@ -90,6 +92,7 @@ async def generate(
 
 def around(catalogue: Catalogue) -> Starlette:
     """The application for the rest, with a page at GET / that is ours: BentoML's has a tracker."""
+    page = PAGE.read_bytes()
 
     def list_models(_: Request) -> Response:
         return JSONResponse(catalogue.describe())
@@ -99,10 +102,18 @@ def around(catalogue: Catalogue) -> Starlette:
         return Response(encode(metrics.registry()), media_type=media_type)
 
     def show_page(_: Request) -> Response:
-        return FileResponse(PAGE)
+        return HTMLResponse(page)
+
+    def show_description(_: Request) -> Response:
+        return JSONResponse(openapi.describe())
 
     return Starlette(
-        routes=[Route("/models", list_models), Route("/metrics", show_metrics), Route("/", show_page)]
+        routes=[
+            Route("/models", list_models),
+            Route("/metrics", show_metrics),
+            Route("/openapi.json", show_description),
+            Route("/", show_page),
+        ]
     )
 
 
@@ -146,6 +157,14 @@ async def _read_json(request: Request, limit: int) -> bytes:
             f"the body is said to be {media_type[:60]!r}, expected application/json",
             field="Content-Type",
             expected="application/json (curl: -H 'Content-Type: application/json')",
+        )
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if body and encoding not in ("", "identity"):
+        raise Refusal(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f"the body is said to be encoded as {encoding[:60]!r}",
+            field="Content-Encoding",
+            expected="a body as it is, without Content-Encoding",
         )
     return bytes(body)
 

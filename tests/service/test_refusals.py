@@ -1,5 +1,6 @@
 """What the running server does not serve, and how it says so."""
 
+import gzip
 import json
 from collections.abc import Iterator
 
@@ -130,6 +131,15 @@ def test_a_body_that_is_no_json_object(client: httpx.Client, body: bytes) -> Non
 def test_a_body_that_is_said_to_be_no_json(client: httpx.Client, media_type: str) -> None:
     answer = client.post("/generate", content=b"{}", headers={"Content-Type": media_type})
     assert "application/json" in refused(answer, 415, "Content-Type")["expected"]
+
+
+def test_a_body_that_is_said_to_be_compressed(client: httpx.Client) -> None:
+    answer = client.post("/generate", content=gzip.compress(b"{}"), headers={"Content-Encoding": "gzip"})
+    assert "without Content-Encoding" in refused(answer, 415, "Content-Encoding")["expected"]
+    plain = client.post(
+        "/generate", content=b'{"model": "convolutional"}', headers={"Content-Encoding": "identity"}
+    )
+    assert plain.status_code == 200
 
 
 def test_pickles_are_not_read(client: httpx.Client) -> None:
