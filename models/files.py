@@ -1,16 +1,27 @@
 """Files that are still whole after the machine lost its power."""
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
 def write_durably(path: Path, content: bytes) -> None:
     """Write a new file, and wait until it is on the disk."""
-    with path.open("xb") as file:
+    with naming(path), path.open("xb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """An OSError in here names the file: Python's own of a full disk names none."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 def sync_names(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """`python -m training` is the command line `ganserve`; torchrun starts it as `torchrun ... -m training`."""
 
+import signal
 import sys
 
 
@@ -12,6 +13,8 @@ def main() -> None:
             f"ganserve: training is not installed here ({error}); "
             f"run: make test, or: {sys.executable} deploy/install.py train,cpu"
         )
+    except KeyboardInterrupt:  # importing takes seconds
+        sys.exit(128 + signal.SIGINT)
     app()
 
 

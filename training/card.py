@@ -119,8 +119,8 @@ def _card_path(generator: Generator) -> Path:
 def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """A Markdown table."""
     lines = [head, ("---",) * len(head), *rows]
-    # a bar would end the cell
-    escaped = [[cell.replace("|", "&#124;") for cell in line] for line in lines]
+    # a bar would end the cell, and a line break the row
+    escaped = [[" ".join(cell.splitlines()).replace("|", "&#124;") for cell in line] for line in lines]
     return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
 
 

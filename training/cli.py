@@ -162,8 +162,7 @@ def train(
             with alone(folder):
                 if processes.is_first():
                     (run.write if resume else run.begin)(folder, record)
-                # a run that was killed before its first checkpoint begins again, to the same weights
-                if resume and checkpoint.exists(folder / run.CHECKPOINT_FILE):
+                if resume:
                     _load(game, folder)
                 with deterministic_kernels(on=record.hyperparameters.deterministic):
                     end = run_game(game, loaded, folder, record)
@@ -279,10 +278,24 @@ def evaluate(
 
 
 def _load(game: Game, folder: Path) -> None:
-    try:
-        game.load(folder)
-    except checkpoint.AllDamaged as damaged:
-        raise run.RunError(f"{damaged}, or remove them: --resume begins the run again then") from None
+    """Take the state of the newest checkpoint, or else of the best; where neither was saved, begin again."""
+    for name, then in (
+        (run.CHECKPOINT_FILE, f"goes on from {run.BEST_FILE}, or else begins the run again"),
+        (run.BEST_FILE, "begins the run again"),
+    ):
+        if not checkpoint.exists(folder / name):
+            continue
+        try:
+            game.load(folder, name)
+        except checkpoint.AllDamaged as damaged:
+            raise run.RunError(f"{damaged}, or remove them: --resume {then} then") from None
+        if name == run.BEST_FILE and processes.is_first():
+            typer.echo(
+                f"ganserve: there is no checkpoint in {folder}; the run goes on from {name}, at "
+                f"{game.progress.images_seen:,} images seen",
+                err=True,
+            )
+        return
 
 
 def _shelf_name(data_name: str) -> str:

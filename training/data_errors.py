@@ -9,4 +9,5 @@ class NoSplit(DataError):
     """Images of `source` without the split that is wanted."""
 
     def __init__(self, source: object, split: str) -> None:
-        super().__init__(f"{source} has no {split} split; name other images for it")
+        option = " with --test" if split == "test" else ""
+        super().__init__(f"{source} has no {split} split; name other images{option}")

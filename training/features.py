@@ -24,8 +24,8 @@ def fitted(folder: Path, learned: Part, classes: int, seed: int) -> Classifier:
         classifier = Classifier(resolution, channels, classes or TURNS)
         try:
             checkpoint.load(path, {"classifier": classifier})
-        except checkpoint.AllDamaged as damaged:
-            print(f"ganserve: {damaged}; it is fitted again", file=sys.stderr)
+        except checkpoint.AllDamaged:
+            print(f"ganserve: {path} is damaged; it is fitted again", file=sys.stderr)
         else:
             return classifier
     presentations = min(MOST, max(FEWEST, EPOCHS * len(learned.images)))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from models.files import sync_names
+from models.files import naming, sync_names
 
 ASIDE = ".part"
 DAY = 86_400  # seconds
@@ -39,16 +39,6 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """An OSError in here names the file: Python's own of a full disk names none."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = str(path)
-        raise
 
 
 @contextmanager

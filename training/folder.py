@@ -62,7 +62,8 @@ def _read_classes(path: Path) -> ImageFolder:
             f"{path} holds images beside folders of images, such as {flat[0].name}; "
             "put each into the folder of its class, or all into one folder"
         )
-    files = [(file, number) for number, folder in enumerate(folders) for file in _images_under(folder)]
+    above = (path.resolve(),)
+    files = [(file, number) for number, folder in enumerate(folders) for file in _images_under(folder, above)]
     if not files:
         raise DataError(f"{path} holds no images that can be read")
     return ImageFolder(
@@ -72,15 +73,28 @@ def _read_classes(path: Path) -> ImageFolder:
     )
 
 
-def _images_under(folder: Path) -> list[Path]:
+def _images_under(folder: Path, above: tuple[Path, ...]) -> list[Path]:
+    """Of a folder, at whatever depth; `above`, without links, are those that it is in."""
+    here = folder.resolve()
+    if here in above:
+        raise DataError(f"{folder} leads back to {here}, which it is in; remove that link")
     found = []
     for child in _visible(folder):
-        found += _images_under(child) if child.is_dir() else [child] if _is_image(child) else []
+        if child.is_dir():
+            found += _images_under(child, (*above, here))
+        elif _is_image(child):
+            found.append(child)
     return found
 
 
 def _visible(folder: Path) -> list[Path]:
-    return sorted(child for child in folder.iterdir() if not child.name.startswith((".", "__")))
+    children = sorted(child for child in folder.iterdir() if not child.name.startswith((".", "__")))
+    for child in children:
+        try:
+            child.name.encode()
+        except UnicodeEncodeError:
+            raise DataError(f"{folder} holds {child.name!a}, which is no UTF-8; rename it") from None
+    return children
 
 
 def _is_image(path: Path) -> bool:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from models.files import naming
 from training import curves
 from training.bars import BAR
-from training.files import ASIDE, naming, remove_leftover, replacing
+from training.files import ASIDE, remove_leftover, replacing
 from training.run import CURVES_FILE, FILES, LOG_FILE, SAMPLES_FOLDER
 from training.sample_grid import write_picture
 from training.stopping import Measurement
@@ -109,10 +110,14 @@ def _remove_samples_after(folder: Path, images_seen: int) -> None:
 def _forget_after(log: Path, images_seen: int) -> None:
     if not log.exists():
         return
-    kept = [
-        line
-        for line in log.read_text(encoding="utf-8").splitlines(keepends=True)
-        if line.endswith("\n") and json.loads(line)["images_seen"] <= images_seen
-    ]
+    lines = log.read_bytes().splitlines(keepends=True)
     with replacing(log) as aside:
-        aside.write_text("".join(kept), encoding="utf-8")
+        aside.write_bytes(b"".join(line for line in lines if _is_of(line, images_seen)))
+
+
+def _is_of(line: bytes, images_seen: int) -> bool:
+    """Whether it is a line of the log up to there; one that a power cut has damaged is none."""
+    try:
+        return line.endswith(b"\n") and bool(json.loads(line)["images_seen"] <= images_seen)
+    except (ValueError, TypeError, KeyError):
+        return False

@@ -12,6 +12,7 @@ import torch
 
 from training import processes, run
 from training.data import ImageData, load
+from training.data_errors import DataError
 from training.hyperparameters import Hyperparameters
 from training.run import RunError, RunRecord
 
@@ -44,11 +45,17 @@ def resume(
             f"a run resumes on its own images; leave out --column {column} (the run was begun with "
             f"{record.data.column or 'none'})"
         )
-    source = source or record.data.source
-    data = load_images(source, record.hyperparameters.resolution, None, "train", record.data.column, cache)
+    settings, column = record.hyperparameters, record.data.column
+    try:
+        data = load_images(source or record.data.source, settings.resolution, None, "train", column, cache)
+    except DataError as error:
+        if source:
+            raise
+        where = f"the run in {folder} began with them: name where they are as DATA"
+        raise DataError(f"{error}; {where}") from None
     if data.fingerprint != record.data.fingerprint:
         raise RunError(
-            f"{source} differs from the images that the run in {folder} began with; "
+            f"{source or record.data.source} differs from the images that the run in {folder} began with; "
             "name where those images are as DATA, or start another run"
         )
     return record, data

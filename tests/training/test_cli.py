@@ -103,6 +103,19 @@ def test_the_installed_command_says_when_training_is_not_installed() -> None:
     assert ended.stderr.endswith(f"run: make test, or: {sys.executable} deploy/install.py train,cpu\n")
 
 
+def test_an_interrupt_while_it_imports_is_no_traceback() -> None:
+    script = (
+        "import runpy, sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'training.cli': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "runpy.run_module('training', run_name='__main__')"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (130, "")
+
+
 @pytest.mark.parametrize("splits", [(), ("test",), ("train", "test")])
 def test_a_test_set_is_the_test_split_of_a_folder_or_all_of_it(
     splits: tuple[str, ...], shelf: Path, digits_folder: Path, cache: Path, tmp_path: Path
@@ -217,12 +230,23 @@ def test_a_run_without_a_checkpoint(trained: Path, tmp_path: Path) -> None:
     refused(ganserve("export", "--run", tmp_path), "there is no checkpoint at")
 
 
+def test_a_run_whose_images_are_gone_asks_where_they_are(trained: Path, cache: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    record = (run / "run.json").read_text()
+    (run / "run.json").write_text(re.sub('"source": "[^"]*"', '"source": "/gone"', record))
+    refused(
+        ganserve("train", "--run", run, "--resume", "--cache", cache),
+        "/gone does not exist",
+        "began with them: name where they are as DATA",
+    )
+
+
 def test_damaged_checkpoints_are_told_with_what_to_do(trained: Path, cache: Path, tmp_path: Path) -> None:
     run = shutil.copytree(trained, tmp_path / "run")
     for name in ("checkpoint.pt", "checkpoint.previous.pt", "best.pt", "best.previous.pt"):
         (run / name).write_bytes(b"torn")
     resumed = ganserve("train", "--run", run, "--resume", "--cache", cache)
-    refused(resumed, "checkpoint.pt is damaged", "or remove them: --resume begins the run again then")
+    refused(resumed, "checkpoint.pt is damaged", "or remove them: --resume goes on from best.pt", "then")
     exported = ganserve("export", "--run", run, "--models", tmp_path / "models")
     refused(exported, "best.pt is damaged", "or remove them: checkpoint.pt is exported then")
 

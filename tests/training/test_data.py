@@ -166,7 +166,7 @@ def test_what_is_no_data_is_refused(make: object, message: str, tmp_path: Path, 
 
 
 def test_a_missing_split_is_named(photos: Path, cache: Path) -> None:
-    with pytest.raises(DataError, match="has no test split; name other images for it"):
+    with pytest.raises(DataError, match="has no test split; name other images with --test"):
         load(str(photos / "cat"), resolution=16, split="test", cache=cache)
 
 

@@ -57,6 +57,6 @@ def test_a_damaged_classifier_is_fitted_again(
     (tmp_path / CLASSIFIER_FILE).write_bytes(b"torn")
     again = fitted(tmp_path, learned, 10, seed=1).features(learned.images[:20])
     assert np.array_equal(before, again)
-    assert f"{CLASSIFIER_FILE} is damaged" in capsys.readouterr().err
+    assert f"{CLASSIFIER_FILE} is damaged; it is fitted again" in capsys.readouterr().err
     assert np.array_equal(before, fitted(tmp_path, learned, 10, seed=1).features(learned.images[:20]))
     assert "damaged" not in capsys.readouterr().err

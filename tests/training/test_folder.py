@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,25 @@ def test_a_linked_class_is_a_class(tmp_path: Path) -> None:
     assert set(found(tmp_path / "photos")) == {"cat", "dog"}
 
 
+def test_a_link_to_a_folder_that_it_is_in_is_refused(tmp_path: Path) -> None:
+    paint(tmp_path, "a/deep/1.png", "b/2.png")
+    loop = tmp_path / "a" / "deep" / "loop"
+    for target in (tmp_path, tmp_path / "a", tmp_path / "a" / "deep"):
+        loop.symlink_to(target)
+        with pytest.raises(DataError, match=r"loop leads back to .*; remove that link"):
+            read_folder(tmp_path, "train")
+        loop.unlink()
+    loop.symlink_to(tmp_path / "b")
+    assert len(found(tmp_path)["a"]) == 2
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    paint(tmp_path, "a/1.png", "b/2.png")
+    (tmp_path / "b" / os.fsdecode(b"\xff.png")).touch()
+    with pytest.raises(DataError, match=r"b holds '\\udcff\.png', which is no UTF-8; rename it"):
+        read_folder(tmp_path, "train")
+
+
 def test_an_empty_class_is_still_a_class(tmp_path: Path) -> None:
     paint(tmp_path, "a/1.png")
     (tmp_path / "b").mkdir()
@@ -64,7 +84,7 @@ def test_classes_that_are_numbers_keep_their_numbers(tmp_path: Path) -> None:
     assert read_folder(tmp_path, "train").classes == tuple(map(str, range(12)))
 
 
-@pytest.mark.parametrize("name", ["photos [2024]", "a::b", "größe", "*"])
+@pytest.mark.parametrize("name", ["photos [2024]", "a::b", "größe", "*", "at 1.00\u202fPM"])
 def test_any_name_will_do(tmp_path: Path, name: str) -> None:
     paint(tmp_path / name, "a/1.png", "b/1.png")
     assert set(found(tmp_path / name)) == {"a", "b"}
@@ -75,8 +95,8 @@ def test_any_name_will_do(tmp_path: Path, name: str) -> None:
     [
         (["cover.png", "dog/1.png"], "train", "images beside folders of images, such as cover.png"),
         (["train/a/1.png", "test/a/1.png", "extra/1.png"], "train", "train/ and test/ beside extra"),
-        (["a/1.png"], "test", "has no test split; name other images for it"),
-        (["train/a/1.png"], "test", "has no test split; name other images for it"),
+        (["a/1.png"], "test", "has no test split; name other images with --test"),
+        (["train/a/1.png"], "test", "has no test split; name other images with --test"),
         ([], "train", "holds no images"),
     ],
 )

@@ -33,8 +33,9 @@ def test_what_a_resumed_run_replays_is_logged_once(tmp_path: Path) -> None:
     with Monitor(tmp_path, 0, 300) as monitor:
         for seen in (100, 200, 300):
             monitor.record(seen, LOSSES)
-    with (tmp_path / LOG_FILE).open("a") as file:
-        file.write('{"images_seen": 400, "disc')  # a kill in the middle of a line
+    with (tmp_path / LOG_FILE).open("ab") as file:
+        # what a power cut, and a kill in the middle of a line, may leave
+        file.write(b'\0\0\n\n\xff\n[1]\n7\n{}\n{"images_seen": "many"}\n{"images_seen": 400, "disc')
     with Monitor(tmp_path, 200, 300) as monitor:
         monitor.record(300, LOSSES | {"generator": 0.5})
     assert [(entry["images_seen"], entry["generator"]) for entry in entries(tmp_path)] == [

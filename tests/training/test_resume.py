@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.training.runs import IMAGES, Training, equal, whole
 
@@ -58,6 +59,20 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
         "checkpoint.previous.pt, at 16 images seen"
     )
     assert whole(run, unbroken)
+
+
+def test_a_run_that_lost_its_checkpoints_goes_on_from_its_best(
+    unbroken: Path, new: tuple[str, ...], again: tuple[str, ...], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    Training(run, *new, "--images", "16").finish()
+    for name in ("checkpoint.pt", "checkpoint.previous.pt"):
+        (run / name).unlink()
+    best = torch.load(run / "best.pt", weights_only=True)["progress"]["images_seen"]
+    output = Training(run, *again, "--images", str(IMAGES)).finish()
+    said = f"ganserve: there is no checkpoint in {run}; the run goes on from best.pt, at {best} images seen"
+    assert said in output.splitlines()
+    assert equal(run, unbroken)
 
 
 def room_for_the_log(run: Path) -> int:
