@@ -16,11 +16,12 @@ def write_durably(path: Path, content: bytes) -> None:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """An OSError in here names the file: Python's own of a full disk names none."""
+    """An OSError in here that names no file, as that of a full disk, names this one."""
     try:
         yield
     except OSError as error:
-        error.filename = str(path)
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
         raise
 
 

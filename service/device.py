@@ -30,7 +30,7 @@ class Device(Protocol):
     """Its str() follows "on".
 
     workers: how many threads run its sessions at once.
-    any_thread: whether other threads may run them as well, for a while.
+    any_thread: whether other threads may run them as well, at the same time.
     remedy: what to do about a generator that it does not compute.
     """
 

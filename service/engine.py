@@ -2,9 +2,12 @@
 
 import logging
 import time
+from itertools import chain
 from math import ceil
+from pathlib import Path
 
 import numpy as np
+import onnx
 
 from models.shelf import Generator
 from service import latents, metrics
@@ -20,8 +23,9 @@ logger = logging.getLogger(__name__)
 PROBED_VALUES = 2**17
 # Threads that share a row of fewer seconds wait for each other for longer than they save.
 WORTH_THE_WHOLE = 0.002
-# To hand work to another thread and back takes a quarter of a millisecond on a virtual machine, whose idle
-# cores wake slowly, and twice that until the other core's caches know it.
+# So many seconds of computing are worth no worker. To hand a row to one and back took 0.3 ms on a virtual
+# machine, whose idle cores wake slowly, and made all else 0.5 ms slower, for its data was in another core's
+# caches.
 BRIEF = 0.001
 
 
@@ -40,7 +44,7 @@ class Engine:
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors share no other class
             raise self._refusal("cannot load", error) from None
         self._whole: Session | None = None
-        # how many rows any thread computes about as soon as it would have them computed by another
+        # how many rows take less than BRIEF, where any thread may compute them
         self.brief = 0
         self._sizes = self._session.buckets
         self._known: tuple[Rows, Images] | None = None
@@ -81,7 +85,7 @@ class Engine:
             self._check_shape(together)
             self._settle(rows, together)
             seconds = self._seconds(rows[:1])
-            if self._device.any_thread:
+            if self._device.any_thread and seconds < BRIEF and _runs_straight(self.generator.path):
                 self.brief = min(int(BRIEF / seconds), self._max_batch)
             if seconds >= WORTH_THE_WHOLE:
                 self._take_the_whole(rows, together)
@@ -193,6 +197,13 @@ class Engine:
             f"{self.generator.path}: ONNX Runtime {what} it on {self._device}: {in_short(error)}; "
             f"{self._device.remedy}"
         )
+
+
+def _runs_straight(path: Path) -> bool:
+    """Whether the graph has neither loops nor branches, so that any row takes as long as any other."""
+    model = onnx.load(path, load_external_data=False)
+    nodes = chain(model.graph.node, *(function.node for function in model.functions))
+    return not any(attribute.HasField("g") for node in nodes for attribute in node.attribute)
 
 
 def _growing(most: int) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""From the body of a request to the bytes of its answer, with everything slow off the event loop."""
+"""From the body of a request to the bytes of its answer, with all that takes long off the event loop."""
 
 import asyncio
 import time

@@ -7,6 +7,7 @@ from service import __version__
 from service.encoding import FORMATS
 from service.schemas import GenerateRequest
 
+OPEN_METRICS = "application/openmetrics-text"
 _TEXT_OR_NONE = {"type": ["string", "null"]}
 _ERROR = {
     "type": "object",
@@ -32,8 +33,8 @@ _REFUSALS = {
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is said to be no JSON, or compressed.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "A value that cannot be served.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "Computing failed.",
-    HTTPStatus.SERVICE_UNAVAILABLE: "No room, too late, warming up, or the device failed: see Retry-After.",
 }
+_RETRY_AFTER = {"Retry-After": {"description": "Seconds to come back in.", "schema": {"type": "integer"}}}
 _HEADERS = {
     "Ganserve-Model": "Name and version of the generator.",
     "Ganserve-Digest": "SHA-256 of its file.",
@@ -58,6 +59,8 @@ def describe() -> dict[str, Any]:
                 "content": {form.media_type: {} for form in FORMATS},
             },
             **{str(int(status)): _refusal(why) for status, why in _REFUSALS.items()},
+            "503": _refusal("No room, too late, warming up, or the device failed.")
+            | {"headers": _RETRY_AFTER},
         },
     }
     return {
@@ -66,10 +69,10 @@ def describe() -> dict[str, Any]:
         "servers": [{"url": "."}],
         "paths": {
             "/generate": {"post": generate},
-            "/models": {"get": _get("list_models", "The generators, with digests and contracts")},
-            "/metrics": {"get": _get("metrics", "Metrics, as Prometheus reads them", "text/plain")},
+            "/models": {"get": _get("models", "The generators and their contracts", "application/json")},
+            "/metrics": {"get": _get("metrics", "Metrics for Prometheus", "text/plain", OPEN_METRICS)},
             "/livez": {"get": _probe("livez", "Whether the process has its device")},
-            "/readyz": {"get": _probe("readyz", "Whether every generator is warm in every process")},
+            "/readyz": {"get": _probe("readyz", "Whether requests should be sent here")},
         },
         "components": {"schemas": {"Error": _ERROR}},
     }
@@ -80,8 +83,8 @@ def _refusal(why: str) -> dict[str, Any]:
     return {"description": why, "content": {"application/json": {"schema": schema}}}
 
 
-def _get(name: str, summary: str, media_type: str = "application/json") -> dict[str, Any]:
-    answer = {"description": summary, "content": {media_type: {}}}
+def _get(name: str, summary: str, *media_types: str) -> dict[str, Any]:
+    answer = {"description": summary, "content": {media_type: {} for media_type in media_types}}
     return {"operationId": name, "summary": summary, "responses": {"200": answer}}
 
 

@@ -25,6 +25,7 @@ EXPECTED = {
 
 # Failing fast, so that a large list of mistakes costs no more than the first of them.
 _Labels = Annotated[list[int | str], Field(fail_fast=True, max_length=MOST_IMAGES)]
+_LABEL_TYPES = [{"type": name} for name in ("string", "integer", "null")]
 _Row = Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(fail_fast=True)]
 _Rows = Annotated[list[_Row], Field(fail_fast=True, min_length=1, max_length=MOST_IMAGES)]
 
@@ -60,7 +61,7 @@ class GenerateRequest(BaseModel):
     )
     label: Annotated[
         int | str | _Labels | None,
-        WithJsonSchema({"oneOf": [{"type": "string"}, {"type": "integer"}, {"type": "array", "items": {}}]}),
+        WithJsonSchema({"oneOf": [*_LABEL_TYPES, {"type": "array", "items": {}}]}),
     ] = Field(None, description=_about("label", "The class of all images or of each, drawn when left out"))
     truncation: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         None, description=_about("truncation", "Variety against quality, less gives the more typical images")

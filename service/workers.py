@@ -1,7 +1,7 @@
-"""The threads that compute the batches which the policy in `batching` cuts.
+"""Computes the batches which the policy in `batching` cuts, mostly in threads.
 
-Each cuts the next batch the moment it has computed the last, whatever the event loop is busy with, so that
-the device never waits for HTTP.
+Each of these cuts the next batch the moment it has computed the last, whatever the event loop is busy with,
+so that the device never waits for HTTP.
 """
 
 import logging
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 class Engine(Protocol):
     @property
     def brief(self) -> int:
-        """How many rows take no longer than a hand-over to another thread; none when a thread owns it."""
+        """How many rows are computed sooner where they are asked for than in a worker; none on a GPU."""
 
     def warm_up(self) -> None:
         """Make ready to run. Raises EngineError."""
@@ -74,8 +74,8 @@ class Work(Generic[J]):
 class Workers(Generic[J]):
     """A thread for each of the `cores`, which run `engines`, by name, on the rows of jobs.
 
-    Each batch is given to `computed`, in the thread that computed it, with its images or else BatchFailed or
-    DeviceLost, after which there are no others. The methods are for one thread, the jobs' own.
+    Each batch of theirs is given to `computed`, in the thread that computed it, with its images or else
+    BatchFailed or DeviceLost, after which there are no others. The methods are for one thread, the jobs' own.
     """
 
     def __init__(
@@ -127,11 +127,9 @@ class Workers(Generic[J]):
 
     def compute_here(self) -> tuple[Work[J], Images | BatchFailed | DeviceLost] | None:
         """Compute all that waits in this thread, where no worker computes and it is brief; None where not."""
-        if self._cores.computing:
-            return None
         now = time.monotonic()
         with self._policy:
-            if self._closing:
+            if self._closing or self._cores.computing:
                 return None
             self._hear()
             batch = self._queue.cut(now) if self._brief() else None
@@ -139,9 +137,11 @@ class Workers(Generic[J]):
             if batch is None:
                 return None
             self._cores.computing += 1
-        outcome = self._compute(batch, alone=False)
-        with self._policy:
-            self._cores.computing -= 1
+        try:
+            outcome = self._compute(batch, alone=False)
+        finally:
+            with self._policy:
+                self._cores.computing -= 1
         return Work(batch, now, time.monotonic() - now), outcome
 
     @property
@@ -215,8 +215,8 @@ class Workers(Generic[J]):
         return len(waiting) == 1 and all(rows <= self._engines[name].brief for name, rows in waiting.items())
 
     def _compute(self, batch: Batch[J], *, alone: bool) -> Images | BatchFailed | DeviceLost:
-        rows = concatenate([cut.request.rows[cut.start : cut.stop] for cut in batch.cuts])
         try:
+            rows = concatenate([cut.request.rows[cut.start : cut.stop] for cut in batch.cuts])
             return self._engines[batch.generator].run(rows, alone=alone)
         except DeviceLost as lost:
             self._stop()
@@ -225,7 +225,8 @@ class Workers(Generic[J]):
                 self._show_queue()
             return lost
         except Exception:
-            logger.exception("%s failed on a batch of %d rows", batch.generator, len(rows))
+            rows_failed = sum(cut.stop - cut.start for cut in batch.cuts)
+            logger.exception("%s failed on a batch of %d rows", batch.generator, rows_failed)
             with self._policy:
                 for cut in batch.cuts:
                     self._queue.leave(cut.request)

@@ -295,6 +295,7 @@ def _load(game: Game, folder: Path) -> None:
                 f"{game.progress.images_seen:,} images seen",
                 err=True,
             )
+            game.save(folder)
         return
 
 

@@ -76,7 +76,7 @@ def _read_classes(path: Path) -> ImageFolder:
 def _images_under(folder: Path, above: tuple[Path, ...]) -> list[Path]:
     """Of a folder, at whatever depth; `above`, without links, are those that it is in."""
     here = folder.resolve()
-    if here in above:
+    if any(up.is_relative_to(here) for up in above):
         raise DataError(f"{folder} leads back to {here}, which it is in; remove that link")
     found = []
     for child in _visible(folder):
@@ -88,13 +88,11 @@ def _images_under(folder: Path, above: tuple[Path, ...]) -> list[Path]:
 
 
 def _visible(folder: Path) -> list[Path]:
-    children = sorted(child for child in folder.iterdir() if not child.name.startswith((".", "__")))
-    for child in children:
-        try:
-            child.name.encode()
-        except UnicodeEncodeError:
-            raise DataError(f"{folder} holds {child.name!a}, which is no UTF-8; rename it") from None
-    return children
+    return sorted(
+        child
+        for child in folder.iterdir()
+        if not child.name.startswith((".", "__")) and (_is_image(child) or child.is_dir()) and _is_text(child)
+    )
 
 
 def _is_image(path: Path) -> bool:
@@ -102,3 +100,12 @@ def _is_image(path: Path) -> bool:
         return False
     suffix = path.suffix.lower()
     return suffix in FOREIGN or Image.registered_extensions().get(suffix) in Image.OPEN
+
+
+def _is_text(path: Path) -> bool:
+    """True. Raises DataError for a name that could be written neither to the cache nor to a terminal."""
+    try:
+        path.name.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{path.parent} holds {path.name!a}, which is no UTF-8; rename it") from None
+    return True

@@ -51,8 +51,8 @@ def resume(
     except DataError as error:
         if source:
             raise
-        where = f"the run in {folder} began with them: name where they are as DATA"
-        raise DataError(f"{error}; {where}") from None
+        elsewhere = f"if the images of the run in {folder} are elsewhere by now, name where as DATA"
+        raise DataError(f"{error}; {elsewhere}") from None
     if data.fingerprint != record.data.fingerprint:
         raise RunError(
             f"{source or record.data.source} differs from the images that the run in {folder} began with; "

@@ -28,7 +28,7 @@ class BoundCpu:
 
     name = "cpu"
     workers = 1
-    any_thread = True
+    any_thread = False
     remedy = "nothing"
 
     def __str__(self) -> str:

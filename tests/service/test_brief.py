@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from service.cpu import Cpu
 from service.dispatch import Dispatcher, TooLate
 from service.engine import Engine
 from service.errors import DeviceLost
@@ -15,7 +16,7 @@ from service.workers import BatchFailed
 from tests.generators import tiny_generator
 from tests.service.devices import Breakable
 from tests.service.gated import Gated, images, in_a_minute, numbers, rows, run, until
-from tests.service.generators import placed
+from tests.service.generators import endless_generator, placed
 
 HERE = threading.get_ident()
 
@@ -128,3 +129,10 @@ def test_rows_are_brief_where_any_thread_computes_them_quickly(
     engine.warm_up()
     assert (engine.brief > 0) is (any_thread and not seconds)
     assert engine.brief <= 16
+
+
+def test_rows_of_a_graph_that_loops_are_never_brief(tmp_path: Path) -> None:
+    """One row may take as long as it likes, whatever others took."""
+    engine = Engine(placed(tmp_path, endless_generator(always=False)), Cpu(1), max_batch=16)
+    engine.warm_up()
+    assert engine.brief == 0

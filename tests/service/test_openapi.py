@@ -23,7 +23,7 @@ def test_it_is_openapi(description: dict[str, Any]) -> None:
 def test_its_paths_are_there(client: httpx.Client, description: dict[str, Any]) -> None:
     for path, operations in description["paths"].items():
         for method in operations:
-            assert client.request(method, path, json=None).status_code != 404
+            assert client.request(method, path).status_code not in (404, 405)
 
 
 @pytest.mark.parametrize("form", [form.name for form in FORMATS])
@@ -61,7 +61,7 @@ def test_bodies_that_are_served_are_described(client: httpx.Client, description:
     body = description["paths"]["/generate"]["post"]["requestBody"]
     schema = OAS31Validator(body["content"]["application/json"]["schema"])
     served: list[dict[str, Any]] = [
-        {"model": "convolutional"},
+        {"model": "convolutional", "seed": None, "label": None, "format": None},
         {"model": "convolutional", "n": 2, "seed": 3, "index": 4, "label": [0, 1], "format": "npz"},
     ]
     for one in served:

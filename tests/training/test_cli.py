@@ -237,7 +237,7 @@ def test_a_run_whose_images_are_gone_asks_where_they_are(trained: Path, cache: P
     refused(
         ganserve("train", "--run", run, "--resume", "--cache", cache),
         "/gone does not exist",
-        "began with them: name where they are as DATA",
+        "are elsewhere by now, name where as DATA",
     )
 
 

@@ -44,9 +44,9 @@ def test_a_linked_class_is_a_class(tmp_path: Path) -> None:
 def test_a_link_to_a_folder_that_it_is_in_is_refused(tmp_path: Path) -> None:
     paint(tmp_path, "a/deep/1.png", "b/2.png")
     loop = tmp_path / "a" / "deep" / "loop"
-    for target in (tmp_path, tmp_path / "a", tmp_path / "a" / "deep"):
+    for target in (tmp_path.parent, tmp_path, tmp_path / "a", tmp_path / "a" / "deep"):
         loop.symlink_to(target)
-        with pytest.raises(DataError, match=r"loop leads back to .*; remove that link"):
+        with pytest.raises(DataError, match=r"deep/loop leads back to .*; remove that link"):
             read_folder(tmp_path, "train")
         loop.unlink()
     loop.symlink_to(tmp_path / "b")
@@ -55,6 +55,8 @@ def test_a_link_to_a_folder_that_it_is_in_is_refused(tmp_path: Path) -> None:
 
 def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
     paint(tmp_path, "a/1.png", "b/2.png")
+    (tmp_path / "b" / os.fsdecode(b"\xff.txt")).touch()
+    assert found(tmp_path) == {"a": ["a/1.png"], "b": ["b/2.png"]}
     (tmp_path / "b" / os.fsdecode(b"\xff.png")).touch()
     with pytest.raises(DataError, match=r"b holds '\\udcff\.png', which is no UTF-8; rename it"):
         read_folder(tmp_path, "train")

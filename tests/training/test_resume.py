@@ -38,7 +38,7 @@ def test_a_run_that_is_killed_before_its_first_checkpoint_begins_again(
     run = tmp_path / "run"
     assert "checkpoint" not in Training(run, *new, dies_at=19).wait()
     assert (run / "log.jsonl").exists()
-    assert not (run / "checkpoint.pt").exists()
+    assert not any((run / name).exists() for name in ("checkpoint.pt", "best.pt"))
     Training(run, *again).finish()
     assert whole(run, unbroken)
 
@@ -73,6 +73,18 @@ def test_a_run_that_lost_its_checkpoints_goes_on_from_its_best(
     said = f"ganserve: there is no checkpoint in {run}; the run goes on from best.pt, at {best} images seen"
     assert said in output.splitlines()
     assert equal(run, unbroken)
+
+
+def test_a_run_that_is_killed_before_its_only_checkpoint_is_whole_in_the_end(
+    new: tuple[str, ...], again: tuple[str, ...], tmp_path: Path
+) -> None:
+    single = ("--images", "8")
+    Training(tmp_path / "unbroken", *new, *single).finish()
+    run = tmp_path / "run"
+    Training(run, *new, *single, dies_at=27).wait()  # with its best state saved
+    assert [(run / name).exists() for name in ("best.pt", "checkpoint.pt")] == [True, False]
+    Training(run, *again, *single).finish()
+    assert whole(run, tmp_path / "unbroken")
 
 
 def room_for_the_log(run: Path) -> int:
