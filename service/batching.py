@@ -44,6 +44,10 @@ class Batch(Generic[R]):
     generator: str
     cuts: tuple[Cut[R], ...]
 
+    @property
+    def rows(self) -> int:
+        return sum(cut.stop - cut.start for cut in self.cuts)
+
 
 class Queue(Generic[R]):
     """The requests that wait, by generator and in order. No call takes longer when the queue is long."""

@@ -197,7 +197,7 @@ class Dispatcher:
 
     def _measure(self, work: Work[_Request]) -> None:
         model = work.batch.generator
-        metrics.of(metrics.BATCH_ROWS, model).observe(sum(cut.stop - cut.start for cut in work.batch.cuts))
+        metrics.of(metrics.BATCH_ROWS, model).observe(work.batch.rows)
         metrics.of(metrics.COMPUTE_SECONDS, model).observe(work.seconds)
 
     def _collect(self, request: _Request, start: int, part: Images) -> None:

@@ -7,7 +7,7 @@ from service import __version__
 from service.encoding import FORMATS
 from service.schemas import GenerateRequest
 
-OPEN_METRICS = "application/openmetrics-text"
+_OPEN_METRICS = "application/openmetrics-text"
 _TEXT_OR_NONE = {"type": ["string", "null"]}
 _ERROR = {
     "type": "object",
@@ -70,7 +70,7 @@ def describe() -> dict[str, Any]:
         "paths": {
             "/generate": {"post": generate},
             "/models": {"get": _get("models", "The generators and their contracts", "application/json")},
-            "/metrics": {"get": _get("metrics", "Metrics for Prometheus", "text/plain", OPEN_METRICS)},
+            "/metrics": {"get": _get("metrics", "Metrics for Prometheus", "text/plain", _OPEN_METRICS)},
             "/livez": {"get": _probe("livez", "Whether the process has its device")},
             "/readyz": {"get": _probe("readyz", "Whether requests should be sent here")},
         },

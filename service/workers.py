@@ -225,8 +225,7 @@ class Workers(Generic[J]):
                 self._show_queue()
             return lost
         except Exception:
-            rows_failed = sum(cut.stop - cut.start for cut in batch.cuts)
-            logger.exception("%s failed on a batch of %d rows", batch.generator, rows_failed)
+            logger.exception("%s failed on a batch of %d rows", batch.generator, batch.rows)
             with self._policy:
                 for cut in batch.cuts:
                     self._queue.leave(cut.request)
