@@ -15,12 +15,12 @@ def write_durably(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """An OSError in here that names no file, as that of a full disk, names this one."""
+def naming(path: Path, aside: Path | None = None) -> Iterator[None]:
+    """An OSError in here that names no file, as that of a full disk, or `aside`, names `path` instead."""
     try:
         yield
     except OSError as error:
-        if error.errno is not None and error.filename is None:
+        if error.errno is not None and error.filename in (None, str(aside)):
             error.filename = str(path)
         raise
 

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from models.files import naming
 from training.bars import BAR
 from training.data_errors import DataError, NoSplit
 from training.files import replacing_folder
@@ -117,7 +116,6 @@ def _decode(
     kept: list[int] = []
     digest = hashlib.sha256(json.dumps(classes).encode())
     with (
-        naming(folder),
         replacing_folder(folder) as aside,
         (aside / "images.bin").open("wb") as images,
         ThreadPoolExecutor(os.cpu_count()) as pool,

@@ -22,7 +22,7 @@ def replacing(path: Path, previous: Path | None = None) -> Iterator[Path]:
     """
     aside = path.with_name(path.name + ASIDE)
     try:
-        with naming(path):
+        with naming(path, aside):
             yield aside
             _sync(aside)
         if previous:
@@ -48,9 +48,10 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     _remove_abandoned(folder.parent)
     aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=ASIDE, dir=folder.parent))
     try:
-        yield aside
-        for path in aside.iterdir():
-            _sync(path)
+        with naming(folder):
+            yield aside
+            for path in aside.iterdir():
+                _sync(path)
         try:
             aside.rename(folder)
         except OSError:
