@@ -88,11 +88,11 @@ def _images_under(folder: Path, above: tuple[Path, ...]) -> list[Path]:
 
 
 def _visible(folder: Path) -> list[Path]:
-    return sorted(
-        child
-        for child in folder.iterdir()
-        if not child.name.startswith((".", "__")) and (_is_image(child) or child.is_dir()) and _is_text(child)
-    )
+    children = sorted(child for child in folder.iterdir() if not child.name.startswith((".", "__")))
+    for child in children:
+        if not _is_text(child.name) and (child.is_dir() or _is_image(child)):
+            raise DataError(f"{folder} holds {child.name!a}, which is no UTF-8; rename it")
+    return children
 
 
 def _is_image(path: Path) -> bool:
@@ -102,10 +102,10 @@ def _is_image(path: Path) -> bool:
     return suffix in FOREIGN or Image.registered_extensions().get(suffix) in Image.OPEN
 
 
-def _is_text(path: Path) -> bool:
-    """True. Raises DataError for a name that could be written neither to the cache nor to a terminal."""
+def _is_text(name: str) -> bool:
+    """Whether a name can be written to the cache."""
     try:
-        path.name.encode()
+        name.encode()
     except UnicodeEncodeError:
-        raise DataError(f"{path.parent} holds {path.name!a}, which is no UTF-8; rename it") from None
+        return False
     return True
