@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from models.shelf import Shelf
-from training import checkpoint, mistakes, processes, run, start
+from training import mistakes, processes, run, start
 from training.data_errors import NoSplit
 from training.game import Game
 from training.hyperparameters import DEFAULTS, LATENTS, PENALTY_GAMMA, PRECISIONS, Hyperparameters
@@ -163,7 +163,7 @@ def train(
                 if processes.is_first():
                     (run.write if resume else run.begin)(folder, record)
                 if resume:
-                    _load(game, folder)
+                    start.restore(game, folder)
                 with deterministic_kernels(on=record.hyperparameters.deterministic):
                     end = run_game(game, loaded, folder, record)
             if processes.is_first():
@@ -275,28 +275,6 @@ def evaluate(
         typer.echo(report.as_markdown(measured))
         typer.echo(f"written to {report.write(subject, measured)}")
         kept.forget()
-
-
-def _load(game: Game, folder: Path) -> None:
-    """Take the state of the newest checkpoint, or else of the best; where neither was saved, begin again."""
-    for name, then in (
-        (run.CHECKPOINT_FILE, f"goes on from {run.BEST_FILE}, or else begins the run again"),
-        (run.BEST_FILE, "begins the run again"),
-    ):
-        if not checkpoint.exists(folder / name):
-            continue
-        try:
-            game.load(folder, name)
-        except checkpoint.AllDamaged as damaged:
-            raise run.RunError(f"{damaged}, or remove them: --resume {then} then") from None
-        if name == run.BEST_FILE and processes.is_first():
-            typer.echo(
-                f"ganserve: there is no checkpoint in {folder}; the run goes on from {name}, at "
-                f"{game.progress.images_seen:,} images seen",
-                err=True,
-            )
-            game.save(folder)
-        return
 
 
 def _shelf_name(data_name: str) -> str:

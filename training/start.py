@@ -1,4 +1,4 @@
-"""How a run begins or goes on: its record, its images and its device."""
+"""How a run begins or goes on: its record, its images, its state and its device."""
 
 import os
 import re
@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 
-from training import processes, run
+from training import checkpoint, processes, run
 from training.data import ImageData, load
 from training.data_errors import DataError
+from training.game import Game
 from training.hyperparameters import Hyperparameters
-from training.run import RunError, RunRecord
+from training.run import BEST_FILE, CHECKPOINT_FILE, RunError, RunRecord
 
 
 def begin(
@@ -59,6 +60,28 @@ def resume(
             "name where those images are as DATA, or start another run"
         )
     return record, data
+
+
+def restore(game: Game, folder: Path) -> None:
+    """Take the state of the newest checkpoint, or else of the best; where neither was saved, begin again.
+
+    Raises RunError, CheckpointError, or OSError.
+    """
+    saved = [name for name in (CHECKPOINT_FILE, BEST_FILE) if checkpoint.exists(folder / name)]
+    if not saved:
+        return
+    try:
+        game.load(folder, saved[0])
+    except checkpoint.AllDamaged as damaged:
+        best = f"goes on from {BEST_FILE}, or else " if saved[0] == CHECKPOINT_FILE else ""
+        raise RunError(f"{damaged}, or remove them: --resume {best}begins the run again then") from None
+    if saved[0] == BEST_FILE and processes.is_first():
+        print(
+            f"ganserve: there is no checkpoint in {folder}; the run goes on from {BEST_FILE}, at "
+            f"{game.progress.images_seen:,} images seen",
+            file=sys.stderr,
+        )
+        game.save(folder)
 
 
 def load_images(

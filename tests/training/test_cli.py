@@ -4,7 +4,6 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
@@ -88,32 +87,6 @@ def refused(result: Result, *parts: str) -> None:
     assert "Traceback" not in shown
     for part in parts:
         assert part in shown
-
-
-def test_the_installed_command_says_when_training_is_not_installed() -> None:
-    script = (
-        "import runpy, sys; sys.modules['typer'] = None; runpy.run_path(sys.argv[1], run_name='__main__')"
-    )
-    command = Path(sysconfig.get_path("scripts")) / "ganserve"
-    ended = subprocess.run(
-        [sys.executable, "-c", script, command], capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 1
-    assert ended.stderr.startswith("ganserve: training is not installed here (")
-    assert ended.stderr.endswith(f"run: make test, or: {sys.executable} deploy/install.py train,cpu\n")
-
-
-def test_an_interrupt_while_it_imports_is_no_traceback() -> None:
-    script = (
-        "import runpy, sys\n"
-        "class Interrupted:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'training.cli': raise KeyboardInterrupt\n"
-        "sys.meta_path.insert(0, Interrupted())\n"
-        "runpy.run_module('training', run_name='__main__')"
-    )
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stderr) == (130, "")
 
 
 @pytest.mark.parametrize("splits", [(), ("test",), ("train", "test")])
