@@ -33,11 +33,11 @@ class Server:
 
 @contextlib.contextmanager
 def started(
-    shelf: Path, log: Path, home: Path, **settings: object
+    shelf: Path, log: Path, home: Path, *, config: Path | None = None, **settings: object
 ) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """The process of a server that comes up, and its URL; it is stopped in the end.
 
-    `settings` without the prefix GANSERVE_.
+    config: BentoML's; `settings` without the prefix GANSERVE_.
     """
     port = free_port()
     environment = {
@@ -50,6 +50,8 @@ def started(
     # As in the images that BentoML builds, in which it would replace no process that dies.
     environment["BENTOML_CONTAINERIZED"] = "true"
     environment |= {f"GANSERVE_{name.upper()}": str(value) for name, value in settings.items()}
+    if config:
+        environment["BENTOML_CONFIG"] = str(config)
     command = [sys.executable, "-m", "bentoml", "serve", "service.service:Ganserve"]
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -74,11 +76,11 @@ def started(
 
 
 @contextlib.contextmanager
-def running(shelf: Path, **settings: object) -> Iterator[Server]:
-    """A server that is ready, and is stopped in the end."""
+def running(shelf: Path, *, config: Path | None = None, **settings: object) -> Iterator[Server]:
+    """A server that is ready, and is stopped in the end; for the others see `started`."""
     with tempfile.TemporaryDirectory(prefix="ganserve-") as folder:
         log = Path(folder, "log")
-        with started(shelf, log, Path(folder), **settings) as (process, url):
+        with started(shelf, log, Path(folder), config=config, **settings) as (process, url):
             server = Server(url, log, process.pid)
             with server.client() as client:
                 deadline = time.monotonic() + PATIENCE
