@@ -20,6 +20,9 @@ from training.run import CURVES_FILE, FILES, LOG_FILE, SAMPLES_FOLDER
 from training.sample_grid import write_picture
 from training.stopping import Measurement
 
+# seconds between two pictures of the curves: to draw one can take longer than a GPU needs for a snapshot
+CURVES_INTERVAL = 30
+
 
 class Monitor:
     """Logs of one run folder, from `images_seen` on.
@@ -37,6 +40,7 @@ class Monitor:
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=images_seen + 1)
         self._bar = tqdm(total=images, initial=images_seen, unit="img", unit_scale=True, **BAR)
         self._since = time.perf_counter(), images_seen
+        self._drawn = time.perf_counter()
 
     def __enter__(self) -> Self:
         return self
@@ -46,6 +50,8 @@ class Monitor:
     ) -> None:
         self._bar.close()
         self._board.close()
+        if not error and self._log.exists():
+            self._draw_curves()
 
     def advance(self, images: int) -> None:
         self._bar.update(images)
@@ -83,13 +89,18 @@ class Monitor:
         )
 
     def show(self, images_seen: int, grid: NDArray[np.uint8]) -> None:
-        """Write a sample grid [height, width, channels], also to TensorBoard, and the curves of the run."""
+        """Write a sample grid [height, width, channels], also to TensorBoard, and now and then the curves."""
         samples = self._folder / SAMPLES_FOLDER
         samples.mkdir(exist_ok=True)
         write_picture(samples / f"{images_seen:09d}.png", grid)
         self._board.add_image("samples", grid, images_seen, dataformats="HWC")
         self._board.flush()
+        if time.perf_counter() - self._drawn >= CURVES_INTERVAL:
+            self._draw_curves()
+
+    def _draw_curves(self) -> None:
         curves.draw(self._log, self._folder / CURVES_FILE)
+        self._drawn = time.perf_counter()
 
     def _append(self, entry: dict[str, Any]) -> None:
         with naming(self._log), self._log.open("a", encoding="utf-8") as file:

@@ -18,8 +18,7 @@ import torch
 
 # It has imported all of training once; each process that it forks starts at once.
 _SERVER = multiprocessing.get_context("forkserver")
-# torch.optim imports torch._dynamo with the first optimizer
-_SERVER.set_forkserver_preload(["pytest", "training.cli", "torch._dynamo"])
+_SERVER.set_forkserver_preload(["tests.training.preloaded"])
 PATIENCE = 300
 # a short run, with a checkpoint after each step
 IMAGES = 24

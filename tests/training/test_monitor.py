@@ -2,11 +2,13 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from training import curves
 from training.monitor import Monitor
-from training.run import LOG_FILE
+from training.run import CURVES_FILE, LOG_FILE
 from training.stopping import Measurement
 
 LOSSES = {"discriminator": 0.5, "generator": 0.75, "r1": 0.1, "r2": 0.2}
@@ -54,6 +56,21 @@ def test_what_a_killed_run_had_begun_to_write_is_removed_and_nothing_else(tmp_pa
     with Monitor(tmp_path, 100, 300):
         assert not any((tmp_path / name).exists() for name in ours)
         assert all((tmp_path / name).exists() for name in (*others, "folder.part"))
+
+
+def test_in_the_end_the_curves_are_those_of_the_whole_log(tmp_path: Path) -> None:
+    with Monitor(tmp_path, 0, 200) as monitor:
+        for seen in (100, 200):
+            monitor.record(seen, LOSSES)
+            monitor.show(seen, np.zeros((16, 16, 1), np.uint8))
+    curves.draw(tmp_path / LOG_FILE, tmp_path / "expected.png")
+    assert (tmp_path / CURVES_FILE).read_bytes() == (tmp_path / "expected.png").read_bytes()
+
+
+def test_a_run_that_ends_before_its_first_line_has_no_curves(tmp_path: Path) -> None:
+    with Monitor(tmp_path, 0, 200):
+        pass
+    assert not (tmp_path / CURVES_FILE).exists()
 
 
 def test_the_bar_shows_images_speed_time_left_and_both_losses(

@@ -81,7 +81,7 @@ def test_a_run_that_is_killed_before_its_only_checkpoint_is_whole_in_the_end(
     single = ("--images", "8")
     Training(tmp_path / "unbroken", *new, *single).finish()
     run = tmp_path / "run"
-    Training(run, *new, *single, dies_at=27).wait()  # with its best state saved
+    Training(run, *new, *single, dies_at=25).wait()  # with its best state saved
     assert [(run / name).exists() for name in ("best.pt", "checkpoint.pt")] == [True, False]
     Training(run, *again, *single).finish()
     assert whole(run, tmp_path / "unbroken")
