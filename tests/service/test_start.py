@@ -5,6 +5,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -34,7 +35,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
         generator = Shelf(folder / name).place(model)
         if name == "damaged":
             generator.path.write_bytes(generator.path.read_bytes()[:-1])
-    starts: dict[str, tuple[str, dict[str, object]]] = {
+    starts: dict[str, tuple[str, dict[str, Any]]] = {
         "damaged": ("damaged", {}),
         "setting": ("fine", {"max_batch": 0}),
         "unsupported": ("unsupported", {"processes": 3}),
