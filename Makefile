@@ -23,7 +23,7 @@ test: .venv/test-$(RUNTIME)
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
 	.venv/bin/lint-imports
-	.venv/bin/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --cov
+	.venv/bin/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 # The others are installed into .venv-bench.
 bench: .venv/test-$(RUNTIME) .venv/serve-$(RUNTIME)
