@@ -30,6 +30,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from benchmarks.plain_loop import plain_step
+from training import held_out, monitor
 from training.batches import draw
 from training.cli import app
 from training.data import ImageData
@@ -170,7 +171,7 @@ def measure(combination: Combination, device_name: str) -> Measured | float:
 
 
 def around_the_steps() -> str:
-    """What a run of `tiny` at 32x32 does between its steps, in words."""
+    """What a run of `tiny` at 32x32 does between its steps, in words; on the CPU, whose time is counted."""
     torch.set_num_threads(1)
     steps: list[tuple[float, float]] = []
     step = Game.step
@@ -181,16 +182,20 @@ def around_the_steps() -> str:
         steps.append((start, time.process_time()))
         return result
 
-    with tempfile.TemporaryDirectory() as folder, patch.object(Game, "step", watched):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        patch.object(Game, "step", watched),
+        patch.object(monitor, "CURVES_INTERVAL", 0),  # as in a run with minutes between snapshots
+    ):
         draws = np.random.default_rng(0)
-        for number in range(200):
+        for number in range(10 * held_out.MOST):  # as many are held out as of any larger data set
             place = Path(folder) / "images" / str(number % CLASSES)
             place.mkdir(parents=True, exist_ok=True)
             Image.fromarray(draws.integers(256, size=(32, 32, 3), dtype=np.uint8)).save(
                 place / f"{number}.png"
             )
         plan = [part for name, number in PLAN.items() for part in (f"--{name}", str(number))]
-        places = ["--run", f"{folder}/run", "--cache", f"{folder}/cache"]
+        places = ["--run", f"{folder}/run", "--cache", f"{folder}/cache", "--device", "cpu"]
         app(["train", f"{folder}/images", *places, *plan], standalone_mode=False)
     taken = statistics.median(end - start for start, end in steps)
     gaps = [after[0] - before[1] for before, after in pairwise(steps)]

@@ -160,10 +160,10 @@ def train(
             record = record.model_copy(update=plan)
             game = Game(record, target)
             with alone(folder):
-                if processes.is_first():
-                    (run.write if resume else run.begin)(folder, record)
                 if resume:
                     start.restore(game, folder)
+                if processes.is_first():
+                    (run.write if resume else run.begin)(folder, record)
                 with deterministic_kernels(on=record.hyperparameters.deterministic):
                     end = run_game(game, loaded, folder, record)
             if processes.is_first():
@@ -171,7 +171,8 @@ def train(
                     typer.echo(conclusion(end, game))
                 typer.echo(f"{game.progress.images_seen:,} images seen; the run is in {folder}")
                 if isinstance(end, signal.Signals):
-                    again = ["ganserve", "train", "--run", str(folder), "--resume", "--cache", str(cache)]
+                    again = ["ganserve", "train", *([data] if resume and data else [])]
+                    again += ["--run", str(folder), "--resume", "--cache", str(cache)]
                     again += ["--device", device] if device != "auto" else []
                     typer.echo(f"stopped by {end.name}; continue with: {shlex.join(again)}")
     if isinstance(end, signal.Signals):

@@ -2,6 +2,7 @@
 
 import copy
 import sys
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -169,10 +170,14 @@ class Game:
             loss = discriminator_loss(
                 objective,
                 self._judge,
-                self._augment(real, draws.augmentation[0]),
-                self._augment(generated, draws.augmentation[1]),
+                real,
+                generated,
                 label,
                 draws.mix,
+                (
+                    partial(self._augment, numbers=draws.augmentation[0]),
+                    partial(self._augment, numbers=draws.augmentation[1]),
+                ),
             )
             self._backward(loss.total)
             sign = LOSSES[objective.loss].sign(loss.on_real, loss.on_generated)

@@ -6,9 +6,16 @@ from pathlib import Path
 
 import torch
 
+from training import processes
+
 
 def hardware(device: torch.device) -> str:
-    """The name of the GPU, or the threads, cores and name of the CPU."""
+    """The name of the GPU, or the threads, cores and name of the CPU; of several processes, how many."""
+    each = _of_this_process(device)
+    return each if processes.count() == 1 else f"{processes.count()} processes, each on {each}"
+
+
+def _of_this_process(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     info = Path("/proc/cpuinfo")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from training.data import ImageData
 
 SHARE = 0.1
-# more would take long to measure: a thousand cost 2 % of the time that ten thousand images train for
+# more would take long to measure: a thousand cost 2.5 % of the time that ten thousand images train for
 MOST = 1_000
 # fewer would say too little to be worth taking them away
 FEWEST = 20

@@ -12,7 +12,8 @@ from training.schedule import Schedule
 
 LATENTS = ("normal", "uniform")
 PRECISIONS = ("float32", "bfloat16")
-# What is not chosen follows the architecture, as its authors trained it.
+# What is not chosen follows the architecture. Of dcgan it is the paper's; of r3gan what suits small networks and
+# the few images a second of a CPU, where the paper takes batches of hundreds and falling rates.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "r3gan": {
         "loss": "relativistic-pairing", "penalty": "r1+r2", "normalization": "none", "latent": "normal",
@@ -139,6 +140,8 @@ class Hyperparameters(BaseModel):
             raise ValueError("batch normalisation needs two images at once; choose a larger microbatch")
         if changing and not self.schedule:
             raise ValueError("values that change need a schedule: the number of images over which they do")
+        if self.schedule and not changing:
+            raise ValueError("a schedule is for values that change; give one of them as A..B")
         return self
 
     @property

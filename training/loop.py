@@ -13,7 +13,7 @@ from training.data import ImageData
 from training.game import Game
 from training.monitor import Monitor
 from training.run import BEST_FILE, RunError, RunRecord
-from training.session import Session
+from training.session import RETURNS, Session
 from training.stopping import Verdict, best
 
 
@@ -32,16 +32,20 @@ def run_game(game: Game, data: ImageData, folder: Path, record: RunRecord) -> si
     start = progress.images_seen
     if processes.total(start, game.device) != start * processes.count():
         raise RunError(f"the processes found different checkpoints; {folder} must be one folder for all")
-    with _failed_writes(folder), _signals() as received:
-        session = Session(game, data, folder, record)
-        with Monitor(folder, start, record.images) if processes.is_first() else nullcontext() as monitor:
-            verdict = session.begin(monitor)
-            while not verdict and progress.images_seen < record.images and not _asked(received, game.device):
-                verdict = session.step()
-            verdict = verdict or session.end()
+    with _failed_writes(folder):
+        session = Session(game, data, folder, record)  # a signal that comes meanwhile ends it at once
+    with (
+        _failed_writes(folder),
+        _signals() as received,
+        Monitor(folder, start, record.images) if processes.is_first() else nullcontext() as monitor,
+    ):
+        verdict = session.begin(monitor)
+        while not verdict and progress.images_seen < record.images and not _asked(received, game.device):
+            verdict = session.step()
+        verdict = verdict or session.end()
     if verdict and verdict.kind == "collapse":
         advice = "start another run with a lower --learning-rate or a higher --gamma"
-        if progress.measured:
+        if progress.measured and progress.returns < RETURNS:
             advice += ", or go on with --resume --on-collapse restore"
         raise Collapsed(f"{conclusion(verdict, game)}; {advice}")
     return verdict or (received[0] if received else None)

@@ -16,6 +16,9 @@ from torch.nn import functional as F
 
 from training.penalties import Judge, one_centred, zero_centred
 
+# images [batch, C, H, W] to what is seen of them, of the same shape
+View = Callable[[Tensor], Tensor]
+
 
 def cross_entropy(on_real: Tensor, on_generated: Tensor) -> Tensor:
     """Mean of -log D(x) - log(1 - D(G(z))): real images labelled 1, generated ones 0.
@@ -124,6 +127,10 @@ class Objective:
     gamma: float
 
 
+def as_it_is(images: Tensor) -> Tensor:
+    return images
+
+
 class DiscriminatorLoss(NamedTuple):
     """Scalars: what is minimised, and the parts that it is made of; and the logits [batch] behind them."""
 
@@ -141,18 +148,23 @@ def discriminator_loss(
     generated: Tensor,
     label: Tensor | None,
     mix: Tensor,
+    views: tuple[View, View] = (as_it_is, as_it_is),
 ) -> DiscriminatorLoss:
     """The loss with its penalties.
 
     real, generated: [batch, C, H, W] on [-1, 1]; label: [batch, classes], the same for both, so that pairs
     are of one class, or None; mix: [batch] uniform on [0, 1], where on the way from the one to the other the
-    penalty of WGAN-GP looks.
+    penalty of WGAN-GP looks; views: what the discriminator sees of real and of generated images. Penalties
+    are on the gradient by the images themselves, as if the view were a part of the discriminator (Karras et
+    al. 2020, arXiv 2006.06676, figure 2).
     """
     penalty, gamma = objective.penalty, objective.gamma
     # judged one after the other: batch normalisation must not mix real images with generated ones
     real = real.detach().requires_grad_("r1" in penalty)
     generated = generated.detach().requires_grad_("r2" in penalty)
-    on_real, on_generated = discriminator(real, label), discriminator(generated, label)
+    see_real, see_generated = views
+    on_real = discriminator(see_real(real), label)
+    on_generated = discriminator(see_generated(generated), label)
     adversarial = LOSSES[objective.loss].discriminator(on_real, on_generated)
     total, penalties = adversarial, {}
     for name, logits, images in (("r1", on_real, real), ("r2", on_generated, generated)):
@@ -160,7 +172,9 @@ def discriminator_loss(
             penalties[name] = zero_centred(logits, images)
             total = total + gamma / 2 * penalties[name]
     if penalty == "wgan-gp":
-        penalties[penalty] = one_centred(discriminator, real, generated, label, mix)
+        penalties[penalty] = one_centred(
+            lambda between, label: discriminator(see_real(between), label), real, generated, label, mix
+        )
         total = total + gamma * penalties[penalty]
     return DiscriminatorLoss(total, adversarial, penalties, on_real.detach(), on_generated.detach())
 

@@ -14,8 +14,17 @@ import torch
 from torch import Tensor, distributed
 
 T = TypeVar("T")
-# the first process of a machine may decode the images for so long, while the others wait
+# so long may the first process decode the images, or measure, while the others wait
 PATIENCE = timedelta(hours=6)
+
+
+class _Waiting:
+    """Where processes wait for the first, which may take long; to add up never does."""
+
+    group: distributed.ProcessGroup | None = None
+
+
+_waiting = _Waiting()
 
 
 class ProcessLost(Exception):
@@ -30,11 +39,11 @@ def joined(device: torch.device) -> Iterator[None]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
-    try:
-        yield
-    finally:
-        distributed.destroy_process_group()
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    _waiting.group = distributed.new_group(backend="gloo", timeout=PATIENCE)
+    yield
+    # After an error it would wait for the others, who wait for this process; its end is what tells them.
+    distributed.destroy_process_group()
 
 
 def started() -> int:
@@ -69,16 +78,16 @@ def first_of_machine_first() -> Iterator[None]:
     """
     first = local_rank() == 0
     if not first:
-        _meet()
+        meet()
     try:
         yield
     except Exception:
         if first:
             with suppress(ProcessLost):
-                _meet()
+                meet()
         raise
     if first:
-        _meet()
+        meet()
 
 
 def add_up(tensors: Sequence[Tensor]) -> None:
@@ -108,15 +117,15 @@ def of_the_first(make: Callable[[], T]) -> T:
     made = [make() if is_first() else None]
     if count() > 1:
         with _together():
-            distributed.broadcast_object_list(made, src=0)
+            distributed.broadcast_object_list(made, src=0, group=_waiting.group)
     return cast("T", made[0])
 
 
-def _meet() -> None:
-    """Wait for all others to come here, too."""
+def meet() -> None:
+    """Wait for all others to come here, too, however long the first takes."""
     if count() > 1:
         with _together():
-            distributed.barrier()
+            distributed.barrier(group=_waiting.group)
 
 
 @contextmanager

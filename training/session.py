@@ -37,6 +37,7 @@ class Session:
         self._learned = real.learned
         if processes.is_first():
             self._quality = Quality(fitted(folder, self._learned, len(classes), seed), real, classes)
+        processes.meet()  # the others would come to the first step while the classifier is fitted
         self._monitor: Monitor | None = None
         self._saved = self._logged = game.progress.images_seen
         self._sums: dict[str, Tensor] = {}
@@ -110,7 +111,7 @@ class Session:
         asked = self._record.on_collapse == "restore" and progress.measured and progress.returns < RETURNS
         if not (verdict and verdict.kind == "collapse" and asked):
             return verdict
-        processes.total(0, self._game.device)  # by now the first has written the best state
+        processes.meet()  # by now the first has written the best state
         least = best(progress.measured)
         del progress.measured[progress.measured.index(least) + 1 :]
         self._game.return_to(self._folder, BEST_FILE)

@@ -24,8 +24,13 @@ def begin(
     """A new run on the images of `source`. Raises RunError, DataError or ValidationError."""
     hyperparameters = Hyperparameters.model_validate(given)
     if processes.count() > 1 and "microbatch" not in given:
-        share = {"microbatch": max(1, hyperparameters.batch // processes.count())}
-        hyperparameters = Hyperparameters.model_validate(given | share)
+        share, uneven = divmod(hyperparameters.batch, processes.count())
+        if uneven:
+            raise RunError(
+                f"{processes.count()} processes cannot share a batch of {hyperparameters.batch} images; "
+                "choose a --batch that is a multiple of their number"
+            )
+        hyperparameters = Hyperparameters.model_validate(given | {"microbatch": share})
     run.refuse_existing(folder)
     if source is None:
         raise RunError("DATA is missing: name a folder of images, or give --resume to continue a run")

@@ -123,9 +123,10 @@ def _enough(
     reason = f"no better distance for {waited:,} images"
     least = best(measured)
     if least.recall < NOTHING or least.least_variety < COLLAPSED:
+        within = f" within {least.least_class}" if least.least_class else ""
         return Verdict(
             "collapse",
-            f"{reason}, and the best has a recall of {least.recall:.0%} and, in one class, a variety of "
+            f"{reason}, and the best has a recall of {least.recall:.0%} and{within} a variety of "
             f"{least.least_variety:.0%} of that of real images",
         )
     level = f"the discriminator's accuracy {'rests' if rests else 'still moves'}, at {accuracies[-1]:.0%}"

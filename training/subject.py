@@ -104,6 +104,7 @@ class Subject:
         if truncation is None:
             return self.generated
         if self._truncated is None or self._truncated[0] != truncation:  # those of one bound fill memory
+            self._truncated = None
             self._truncated = truncation, self._generate(truncation)
         return self._truncated[1]
 

@@ -8,7 +8,8 @@ from tests.generators import tiny_generator
 from training.card import CardError, TrainingFacts, table, write_evaluation, write_version
 from training.hyperparameters import Hyperparameters
 
-FACTS = TrainingFacts("an abacus", 1.25, 1234, Hyperparameters.model_validate({"batch": 17}))
+SETTINGS = {"batch": 17, "learning_rate": "0.002..0.001", "schedule": 9_000}
+FACTS = TrainingFacts("an abacus", 1.25, 1234, Hyperparameters.model_validate(SETTINGS))
 
 
 @pytest.fixture
@@ -39,6 +40,9 @@ def test_it_states_the_facts(generator: Generator) -> None:
         "17 images",
         generator.digest,
         "a, b, c",
+        "| Learning rate | 0.002..0.001 |",
+        "| Warm-up | 6,400 images |",
+        "| A..B | over the first 9,000 images |",
     ):
         assert fact in text
     assert "Version 1 has not been evaluated." in text

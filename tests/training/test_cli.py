@@ -218,7 +218,8 @@ def test_damaged_checkpoints_are_told_with_what_to_do(trained: Path, cache: Path
     run = shutil.copytree(trained, tmp_path / "run")
     for name in ("checkpoint.pt", "checkpoint.previous.pt", "best.pt", "best.previous.pt"):
         (run / name).write_bytes(b"torn")
-    resumed = ganserve("train", "--run", run, "--resume", "--cache", cache)
+    resumed = ganserve("train", "--run", run, "--resume", "--images", 64, "--cache", cache)
+    assert (run / "run.json").read_bytes() == (trained / "run.json").read_bytes()
     refused(resumed, "checkpoint.pt is damaged", "or remove them: --resume goes on from best.pt", "then")
     exported = ganserve("export", "--run", run, "--models", tmp_path / "models")
     refused(exported, "best.pt is damaged", "or remove them: checkpoint.pt is exported then")

@@ -69,6 +69,7 @@ def test_a_run_goes_back_to_its_best_three_times_at_lower_learning_rates(
         (8, 0.5), (8, 0.25), (8, 0.125),
     ]  # fmt: skip
     assert result.output.count("back to the best state, of 8 images") == 3
+    assert "--on-collapse restore" not in result.output  # it would not go back again
 
 
 def test_going_back_resumes_bit_for_bit(

@@ -1,6 +1,7 @@
 """Runs as a user starts and stops them."""
 
 import json
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -80,12 +81,23 @@ def test_a_run_that_is_stopped_resumes_bit_for_bit(
     else:
         assert training.process.exitcode == 128 + number
         assert f"stopped by {number.name}; continue with: ganserve train" in output
+        assert "train --run" in output
     assert torch.load(run / "checkpoint.pt", weights_only=True)["progress"]["images_seen"] == saved
     Training(run, "--resume", "--cache", cache).finish()
     assert equal(unbroken, run)
     logged = images_logged(run)
     assert logged == sorted(set(logged))
     assert logged[-1] == IMAGES
+
+
+def test_images_that_have_moved_are_named_again_in_what_continues_the_run(
+    unbroken: Path, digits_folder: Path, cache: Path, tmp_path: Path
+) -> None:
+    run, moved = shutil.copytree(unbroken, tmp_path / "run"), tmp_path / "moved"
+    shutil.copytree(digits_folder, moved)
+    resumed = (moved, "--resume", "--images", IMAGES + 80, "--cache", cache)
+    output = Training(run, *resumed, signalled=(IMAGES + 8, signal.SIGTERM)).wait()
+    assert f"continue with: ganserve train {moved} --run {run} --resume" in output
 
 
 def test_a_finished_run_can_go_on(unbroken: Path, cache: Path) -> None:
@@ -109,3 +121,27 @@ def test_a_signal_counts_when_all_processes_know_of_it(
     assert run_game(game, digits_data, tmp_path, record) == signal.SIGTERM
     assert game.progress.images_seen == record.hyperparameters.batch
     assert sums == [0, 0, 1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_the_classifier_is_fitted_ends_it_at_once(
+    number: signal.Signals,
+    record: RunRecord,
+    digits_data: ImageData,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """There is nothing to save yet, and fitting takes minutes where images are large."""
+
+    class Ended(BaseException): ...
+
+    def end(*_: object) -> None:
+        raise Ended
+
+    before = signal.signal(number, end)
+    monkeypatch.setattr("training.session.fitted", lambda *_: signal.raise_signal(number))
+    try:
+        with pytest.raises(Ended):
+            run_game(Game(record, torch.device("cpu")), digits_data, tmp_path, record)
+    finally:
+        signal.signal(number, before)

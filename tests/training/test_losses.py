@@ -154,6 +154,21 @@ def test_any_loss_pays_any_penalty(name: str, penalty: str, price: float) -> Non
     assert set(loss.penalties) == set(penalty.split("+")) - {"none"}
 
 
+@pytest.mark.parametrize(
+    ("penalty", "price"),
+    # the norm 2 of a linear discriminator, times the slope of the view
+    [("r1", (2 * 3) ** 2 / 2), ("r2", (2 * 0.5) ** 2 / 2), ("wgan-gp", (2 * 3 - 1) ** 2)],
+)
+def test_penalties_are_by_the_images_and_not_by_what_is_seen_of_them(penalty: str, price: float) -> None:
+    network = Linear(torch.full((1, 2, 2), 1.0))
+    real, generated = torch.randn(4, 1, 2, 2), torch.randn(4, 1, 2, 2)
+    views = (lambda images: 3 * images), (lambda images: 0.5 * images + 1)
+    loss = discriminator_loss(Objective("hinge", penalty, 1), network, real, generated, None, MIX, views)
+    assert loss.on_real.equal(network(3 * real))
+    assert loss.on_generated.equal(network(0.5 * generated + 1))
+    assert loss.total.item() - loss.adversarial.item() == pytest.approx(price, rel=1e-5)
+
+
 def test_the_penalty_reaches_the_weights() -> None:
     # d/dw of gamma / 2 * (|w|^2 + |w|^2) is 2 * gamma * w, and a tie has no other gradient
     network = Linear(torch.full((1, 2, 2), 0.5))

@@ -163,8 +163,11 @@ def test_two_processes_go_back_and_stop_together(
 def test_a_batch_that_cannot_be_shared_is_refused(
     options: tuple[str, ...], both: Both, tmp_path: Path
 ) -> None:
-    for training in both(tmp_path / "run", *options, "--microbatch", "8"):
-        refusal = "2 processes cannot share batches of 8 images in microbatches of 8"
-        assert refusal in training.wait()
-        assert training.process.exitcode == 1
+    for odd, refusal in (
+        (("--microbatch", "8"), "2 processes cannot share batches of 8 images in microbatches of 8"),
+        (("--batch", "9"), "2 processes cannot share a batch of 9 images; choose a --batch that is a mult"),
+    ):
+        for training in both(tmp_path / "run", *options, *odd):
+            assert refusal in training.wait()
+            assert training.process.exitcode == 1
     assert not (tmp_path / "run" / "run.json").exists()

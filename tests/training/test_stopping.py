@@ -169,6 +169,14 @@ def test_a_run_that_never_learned_is_told_from_one_that_has_had_enough() -> None
     assert ends(one_picture_a_class) == (10_000 + PATIENCE, "collapse")
 
 
+@pytest.mark.parametrize(("name", "words"), [("sandal", " within sandal a variety"), (None, " a variety")])
+def test_a_class_is_named_where_there_are_classes(name: str | None, words: str) -> None:
+    never = [replace(one, least_class=name) for one in measured([50.0] * 20, variety=0.01)]
+    verdict = judge(never, PATIENCE)
+    assert verdict is not None
+    assert f"has a recall of 50% and{words} of 1% of that of real images" in verdict.reason
+
+
 def test_the_first_of_equals_is_the_best() -> None:
     assert best(measured([3, 1, 2, 1])).images_seen == 20_000
 
