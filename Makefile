@@ -5,6 +5,12 @@ PORT ?= 3000
 # The one place that chooses between GPU and CPU: an extra of pyproject.toml.
 RUNTIME := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 
+# An environment whose Python is gone, or is not the one that PYTHON=... asks for, is made anew.
+KEPT := $(if $(filter file,$(origin PYTHON)),.venv/bin/python,$(PYTHON))
+ifneq ($(shell { .venv/bin/python --version; } 2>/dev/null),$(shell { $(KEPT) --version || echo none; } 2>/dev/null))
+$(shell rm -f .venv/cpu .venv/gpu)
+endif
+
 export BENTOML_DO_NOT_TRACK := True
 
 .PHONY: help serve test bench bench-memory free-port
@@ -46,6 +52,6 @@ free-port: .venv/$(RUNTIME)
 # onnxruntime and onnxruntime-gpu cannot share an environment, so each has one of its own.
 .venv/$(RUNTIME):
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else \
-	  "Python " + sys.version.split()[0] + " is too old: Ganserve needs 3.11 or newer. Choose one: make PYTHON=python3.11")'
+	  "Python " + sys.version.split()[0] + " is too old: Ganserve needs 3.11 or newer. Choose one: make $(or $(MAKECMDGOALS),serve) PYTHON=python3.11")'
 	@$(PYTHON) -m venv --clear .venv
 	@touch $@

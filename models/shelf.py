@@ -110,7 +110,8 @@ class Shelf:
     def _references(self) -> builtins.list[tuple[str, int]]:
         if not self.root.is_dir():
             raise NoShelf(
-                f"{self.root} is not a folder; expected one with <name>/<version>/{MODEL_FILE} in it"
+                f"{self.root.absolute()} is not a folder; "
+                f"expected one with <name>/<version>/{MODEL_FILE} in it"
             )
         names = sorted(
             entry

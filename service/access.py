@@ -24,16 +24,16 @@ OTHER = "other"
 PROBES = ("/metrics", "/livez", "/healthz", "/readyz")
 
 _REQUEST_ID = re.compile(rb"[!-~]{1,128}")
-# W3C Trace Context, section 3.2.2
-_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+# W3C Trace Context, section 3.2.2: neither the version ff nor an id of zeros is valid
+_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class Access:
     """ASGI middleware that numbers, times, counts and logs requests.
 
     The log has one line of JSON for a share of `sample` of the requests, and for every failure (status 500
-    and above, except 503). A request id is taken from X-Request-ID or drawn. While `leaving`, answers tell
-    clients to close the connection.
+    and above, except 503), but none for probes. A request id is taken from X-Request-ID or drawn. While
+    `leaving`, answers tell clients to close the connection.
     """
 
     def __init__(self, app: ASGIApp, *, sample: float, leaving: Callable[[], bool]) -> None:

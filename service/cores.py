@@ -58,6 +58,6 @@ def _numbers(file: Path) -> tuple[int, ...]:
 
 def _lines(file: Path) -> list[str]:
     try:
-        return file.read_text().splitlines()
+        return file.read_text(errors="replace").splitlines()  # of mounts whose names are no UTF-8
     except OSError:
         return []

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -114,6 +114,7 @@ class Dispatcher:
         finally:
             at_deadline.cancel()
             self._requests.remove(request)
+            request.pieces.clear()  # they may still wait to be made something of
             if request.computed < len(rows):
                 self._workers.leave(request)
 
@@ -204,8 +205,7 @@ class Dispatcher:
         # Several workers may be done in another order than they began.
         request.pieces[start] = part
         if request.computed == len(request.rows) and not request.answer.done():
-            pieces = [request.pieces[start] for start in sorted(request.pieces)]
-            making = self._loop.run_in_executor(self._pool, _outcome_of_pieces, request.make, pieces)
+            making = self._loop.run_in_executor(self._pool, _outcome_of_pieces, request)
             making.add_done_callback(lambda done: _answer(request, done.result()))
 
 
@@ -224,8 +224,11 @@ def _outcome(make: Callable[[Images], Any], images: Images) -> _Outcome:
         return _Raised(error)
 
 
-def _outcome_of_pieces(make: Callable[[Images], Any], pieces: Sequence[Images]) -> _Outcome:
-    return _outcome(make, pieces[0] if len(pieces) == 1 else np.concatenate(pieces))
+def _outcome_of_pieces(request: _Request) -> _Outcome:
+    pieces = [images for _, images in sorted(request.pieces.items())]
+    if request.answer.done():  # the caller left
+        return None
+    return _outcome(request.make, pieces[0] if len(pieces) == 1 else np.concatenate(pieces))
 
 
 def _answer(request: _Request, outcome: _Outcome) -> None:

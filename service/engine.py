@@ -79,8 +79,8 @@ class Engine:
         A prepared size that gives other bytes than a full batch is not used. Where nothing agrees the
         generator runs one row at a time from then on: slower, and always the same.
         """
-        rows = self._probe()
         try:
+            rows = self._probe()
             together = self._compute(rows, self._max_batch)
             self._check_shape(together)
             self._settle(rows, together)

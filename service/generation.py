@@ -21,7 +21,7 @@ from service.encoding import Format, Generated
 from service.engine import Engine
 from service.errors import DeviceLost, Refusal
 from service.negotiation import negotiate
-from service.resolve import Resolved, resolve
+from service.resolve import Resolved, refuse_other_lengths, resolve
 from service.rows import Images
 from service.schemas import GenerateRequest, parse
 from service.settings import Settings
@@ -118,6 +118,7 @@ class Generation:
         request = await self._parse(body, deadline)
         form = negotiate(request.format, accept)
         generator = self._catalogue.find(request.model)
+        refuse_other_lengths(request, generator.contract)  # before they wait
         rows = len(request.latents) if request.latents else request.n or 1
         outcome = partial(metrics.of, metrics.ROWS, generator.reference)
         try:

@@ -99,7 +99,7 @@ READY = Gauge("ganserve_ready", "1 while GET /readyz answers 200.", multiprocess
 REQUESTS = Counter("ganserve_requests", "Requests answered.", ["route", "status"])
 REQUEST_SECONDS = Histogram(
     "ganserve_request_seconds",
-    "From the head of a request to the end of its answer.",
+    "From the head of a request until the last of its answer is handed to the connection.",
     ["route"],
     buckets=_SECONDS,
 )
@@ -117,7 +117,7 @@ ROWS = Counter(
 )
 ROWS_IN_PROGRESS = Gauge(
     "ganserve_rows_in_progress",
-    "Images accepted and not yet answered; GANSERVE_QUEUE_ROWS bounds those of a process.",
+    "Images accepted and not yet encoded; GANSERVE_QUEUE_ROWS bounds those of a process.",
     multiprocess_mode="livesum",
 )
 QUEUE_ROWS = Gauge(

@@ -31,8 +31,9 @@ def negotiate(wanted: str | None, accept: str | None) -> Format:
 
 
 def _named(wanted: str) -> Format:
+    name = wanted.strip().lower()
     for form in FORMATS:
-        if wanted.strip().lower() in (form.name, form.media_type):
+        if name in (form.name, form.media_type):
             return form
     raise unprocessable("format", f"format is {shown(wanted)}", EXPECTED["format"])
 

@@ -26,6 +26,14 @@ class Resolved:
     indices: npt.NDArray[np.int64]
 
 
+def refuse_other_lengths(request: GenerateRequest, contract: Contract) -> None:
+    """Raise Refusal for latents of another length than the generator's, which may fill the memory."""
+    dim = contract.latent.dim
+    for i, row in enumerate(request.latents or ()):
+        if len(row) != dim:
+            raise unprocessable(f"latents[{i}]", f"latents[{i}] has {len(row)} numbers", f"{dim} numbers")
+
+
 def resolve(request: GenerateRequest, contract: Contract, form: Format) -> Resolved:
     """The rows that the request asks a generator for, to be answered in the format `form`.
 
@@ -69,12 +77,10 @@ def _from_latents(request: GenerateRequest, contract: Contract) -> Resolved:
 
 
 def _given_latents(request: GenerateRequest, contract: Contract) -> npt.NDArray[np.float32]:
-    rows, dim = request.latents or [], contract.latent.dim
+    rows = request.latents or []
     if request.n is not None and request.n != len(rows):
         raise unprocessable("latents", f"latents has {len(rows)} rows and n is {request.n}", "as many")
-    for i, row in enumerate(rows):
-        if len(row) != dim:
-            raise unprocessable(f"latents[{i}]", f"latents[{i}] has {len(row)} numbers", f"{dim} numbers")
+    refuse_other_lengths(request, contract)
     with np.errstate(over="ignore"):
         z = np.array(rows, np.float32)
     for i, j in np.argwhere(~np.isfinite(z)):

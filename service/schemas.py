@@ -69,7 +69,7 @@ class GenerateRequest(BaseModel):
     latents: _Rows | None = Field(
         None, description=_about("latents", "The latents themselves, instead of seed and index")
     )
-    format: str | None = Field(
+    format: Annotated[str, Field(max_length=100)] | None = Field(
         None, description=_about("format", "The format of the answer, as the Accept header when left out")
     )
 
@@ -93,11 +93,12 @@ def parse(body: bytes) -> GenerateRequest:
 
 def shown(value: object) -> str:
     """A value of the request as the client may read it again, cut where it is long."""
-    try:
-        text = json.dumps(value, default=str)
-    except RecursionError:
-        return "nested too deeply to show"
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    text = ""
+    for part in _ENCODER.iterencode(value):
+        text += part
+        if len(text) > 60:
+            return f"{text[:57]}..."
+    return text
 
 
 def _document(body: bytes) -> dict[str, Any]:
@@ -105,9 +106,12 @@ def _document(body: bytes) -> dict[str, Any]:
         return {}
     try:
         document = _DECODER.decode(body.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        problem = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise _not_json(f"the body is not JSON: {problem}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise _not_json(f"the body is not JSON: {error}") from None
+    except RecursionError:
+        raise _not_json("the body is nested too deeply") from None
+    except ValueError:  # of int()
+        raise _not_json("the body has a number of thousands of digits") from None
     if not isinstance(document, dict):
         raise _not_json(f"the body is {shown(document)}, which is no object")
     return document
@@ -122,6 +126,7 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return document
 
 
+_ENCODER = json.JSONEncoder(default=str)
 _DECODER = json.JSONDecoder(object_pairs_hook=_without_repetition)
 
 

@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 import threading
 from pathlib import Path
 from typing import Annotated, Any
@@ -98,7 +97,7 @@ class Ganserve:
             try:
                 shared.share(settings.processes)
             except OSError as error:
-                sys.exit(f"ganserve: {tempfile.gettempdir()}: {error.strerror}; make room, or set TMPDIR")
+                sys.exit(f"ganserve: no temporary folder: {error.strerror}; make room, or set TMPDIR")
         # In a container BentoML would start no process in the place of one that dies.
         os.environ.pop("BENTOML_CONTAINERIZED", None)
 

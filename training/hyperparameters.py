@@ -12,8 +12,8 @@ from training.schedule import Schedule
 
 LATENTS = ("normal", "uniform")
 PRECISIONS = ("float32", "bfloat16")
-# What is not chosen follows the architecture. Of dcgan it is the paper's; of r3gan what suits small networks and
-# the few images a second of a CPU, where the paper takes batches of hundreds and falling rates.
+# What is not chosen follows the architecture. Of dcgan it is the paper's; of r3gan what suits small networks
+# and the few images a second of a CPU, where the paper takes batches of hundreds and falling rates.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "r3gan": {
         "loss": "relativistic-pairing", "penalty": "r1+r2", "normalization": "none", "latent": "normal",

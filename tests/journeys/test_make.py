@@ -80,7 +80,7 @@ def test_an_old_python_is_refused(checkout: Path, tmp_path_factory: pytest.TempP
     )
     outcome = make(checkout, "serve", f"PYTHON={sys.executable}", PYTHONPATH=str(pretence))
     assert complaint(outcome) == (
-        "Python 3.10.13 is too old: Ganserve needs 3.11 or newer. Choose one: make PYTHON=python3.11"
+        "Python 3.10.13 is too old: Ganserve needs 3.11 or newer. Choose one: make serve PYTHON=python3.11"
     )
     assert not (checkout / ".venv").exists()
 
@@ -133,6 +133,26 @@ def test_changed_dependencies_are_installed(installed: Path, name: str) -> None:
     commands = make(installed, "--dry-run", "serve", "RUNTIME=cpu").stdout
     assert "deploy/install.py serve,cpu" in commands
     assert "venv --clear" not in commands
+
+
+def test_an_environment_of_another_python_is_made_anew(
+    installed: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tmp_path_factory.mktemp("bin") / "python9"
+    other.write_text("#!/bin/sh\necho Python 9.0.1\n")
+    other.chmod(0o755)
+    assert "venv --clear" not in make(installed, "--dry-run", "serve", "RUNTIME=cpu").stdout
+    same = make(installed, "--dry-run", "serve", "RUNTIME=cpu", f"PYTHON={sys.executable}").stdout
+    assert "venv --clear" not in same
+    commands = make(installed, "--dry-run", "serve", "RUNTIME=cpu", f"PYTHON={other}").stdout
+    assert f"{other} -m venv --clear .venv" in commands
+    assert "deploy/install.py serve,cpu" in commands
+
+
+def test_an_environment_whose_python_is_gone_is_made_anew(installed: Path) -> None:
+    for python in (installed / ".venv" / "bin").glob("python*"):
+        python.unlink()
+    assert "venv --clear" in make(installed, "--dry-run", "serve", "RUNTIME=cpu").stdout
 
 
 def test_another_runtime_gets_an_environment_of_its_own(installed: Path) -> None:

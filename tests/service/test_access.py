@@ -73,6 +73,16 @@ def test_a_request_id_is_taken_over_and_logged(server: Server, client: httpx.Cli
     assert sum(parts) <= line["seconds"]
 
 
+@pytest.mark.parametrize(
+    "parent",
+    [f"ff-{TRACE}-00f067aa0ba902b7-01", f"00-{'0' * 32}-00f067aa0ba902b7-01", f"00-{TRACE}-{'0' * 16}-01"],
+    ids=["version", "trace", "parent"],
+)
+def test_a_trace_that_cannot_be_is_none(server: Server, client: httpx.Client, parent: str) -> None:
+    answer = client.post("/generate", json={"n": 0}, headers={"traceparent": parent})
+    assert line_of(server, answer.headers["X-Request-ID"])["trace_id"] is None
+
+
 @pytest.mark.parametrize("given", [None, "", "two words", "x" * 129, "ü"])
 def test_a_request_id_is_drawn_where_none_fits(client: httpx.Client, given: str | None) -> None:
     headers = {} if given is None else {"X-Request-ID": given.encode()}

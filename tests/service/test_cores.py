@@ -86,6 +86,13 @@ def test_quotas_of_control_groups_are_kept(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="sets the affinity")
+def test_a_mount_whose_name_is_no_text_is_passed_over(tmp_path: Path) -> None:
+    root = machine(tmp_path, "0::/\n", V2, {"cpu.max": "100000 100000"})
+    mounts = root / "proc/self/mountinfo"
+    mounts.write_bytes(b"33 23 8:1 / /media/Fotos\xe4 rw - ext4 /dev/sdb1 rw\n" + mounts.read_bytes())
+    assert usable_cores(root) == 1
+
+
 def test_the_affinity_is_kept() -> None:
     program = (
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "

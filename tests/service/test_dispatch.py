@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from service.dispatch import Dispatcher, TooLate
+from service.dispatch import Dispatcher, Made, TooLate
 from service.rows import Images
 from service.workers import BatchFailed
 from tests.service.gated import Gated, images, in_a_minute, numbers, rows, run, until
@@ -184,6 +184,37 @@ def test_what_is_quickly_made_does_not_wait_for_what_takes_long() -> None:
         gate.set()
         engine.open()
         assert [numbers(await task) for task in (*slow, other)] == [[1], [2], [4]]
+
+    run(test)
+
+
+def test_nothing_is_made_for_who_left_while_it_waited_to_be_made() -> None:
+    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
+        engine.open()
+        gate, made = threading.Event(), []
+
+        def slowly(images: Images) -> Images:
+            made.append(int(images[0, 0, 0, 0]))
+            assert gate.wait(10)
+            return images
+
+        async def begin(number: int) -> asyncio.Task[Made[Images]]:
+            making = dispatcher.make("a", rows(number), in_a_minute(), slowly, quick=False)
+            task = asyncio.create_task(making)
+            await until(lambda: [number] in engine.batches)
+            return task
+
+        busy = [await begin(number) for number in (1, 2)]  # as many as the pool has threads
+        await until(lambda: len(made) == 2)
+        leaver, stayer = await begin(3), await begin(4)
+        # when this answer comes, those before it wait in the pool
+        await images(dispatcher, "a", rows(5), in_a_minute())
+        leaver.cancel()
+        gate.set()
+        assert numbers(await stayer) == [4]
+        for task in busy:
+            await task
+        assert sorted(made) == [1, 2, 4]
 
     run(test)
 

@@ -132,6 +132,22 @@ def test_who_finds_no_room_is_told_of_no_warm_up_and_of_no_longer_than_the_timeo
     asyncio.run(test())
 
 
+def test_latents_of_another_length_do_not_wait_to_be_refused(shelf: Shelf) -> None:
+    """Parsed numbers take thirty times the memory of their text."""
+    body = json.dumps({"model": "convolutional", "label": 0, "latents": [[1.0] * 1000]}).encode()
+
+    async def test() -> None:
+        generation = Generation(catalogue_of(shelf), Settings(models=shelf.root, device="cpu", threads=1))
+        try:  # which has not begun to load, so that others wait
+            with pytest.raises(Refusal, match=r"latents\[0\] has 1000 numbers") as refusal:
+                await generation.answer(body, None, time.monotonic() + 60)
+            assert refusal.value.status == 422
+        finally:
+            generation.close()
+
+    asyncio.run(test())
+
+
 def test_large_bodies_are_parsed_one_at_a_time_and_wait_no_longer_than_their_deadline(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:

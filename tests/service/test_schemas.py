@@ -74,3 +74,22 @@ def test_whatever_the_bytes_are_they_are_read_or_refused(body: bytes) -> None:
 @given(values)
 def test_what_is_shown_is_short(value: object) -> None:
     assert len(shown(value)) <= 60
+
+
+def test_a_number_of_thousands_of_digits_is_told() -> None:
+    refusal = refusal_of(b'{"seed": ' + b"9" * 5_000 + b"}")
+    assert refusal is not None
+    assert (refusal.status, refusal.message) == (400, "the body has a number of thousands of digits")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ([1] * 2**20, "[" + "1, " * 18 + "1,..."),
+        ("é" * 2**20, '"' + "\\u00e9" * 9 + "\\u..."),
+        ({"a": [None, 1.5, True]}, '{"a": [null, 1.5, true]}'),
+    ],
+    ids=["list", "text", "short"],
+)
+def test_the_beginning_of_what_is_long_is_shown(value: object, text: str) -> None:
+    assert shown(value) == text

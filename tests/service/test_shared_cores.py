@@ -61,6 +61,22 @@ def test_what_a_dead_one_computed_is_forgotten_by_the_next_to_start() -> None:
     assert one.free == 2
 
 
+def test_what_one_computed_that_dies_is_forgotten_at_once() -> None:
+    program = "from service.shared_cores import SharedCores\nSharedCores(2, 3).computing = 2"
+    program += "\nprint(flush=True)\ninput()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        one = SharedCores(2, 0)
+        assert one.free == 1  # it may always begin
+        other.kill()
+        other.wait()
+        assert one.free == 2
+
+
 @pytest.mark.parametrize(("computing", "batches"), [(0, [20, 20]), (1, [40])])
 def test_rows_are_shared_with_a_core_that_no_process_computes_on(computing: int, batches: list[int]) -> None:
     other = SharedCores(2, 1)
