@@ -1,4 +1,4 @@
-"""What an operator may set, in the environment as GANSERVE_<NAME>."""
+"""What an operator may set, in the environment as GANSERVE_<NAME>; docs/operating.md says what each means."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,38 +27,14 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="GANSERVE_", env_ignore_empty=True, frozen=True)
 
-    models: Path = Field(Path(models.__file__).parent, description="The shelf: a folder of generators.")
-    device: DeviceName = Field("auto", description="What computes: CUDA where it works, or as named.")
-    threads: Annotated[int, Field(ge=1, le=1024)] = Field(
-        default_factory=usable_cores,
-        description="The threads of a process that compute a batch, and those that encode.",
-    )
-    processes: Annotated[int, Field(ge=1, le=256)] = Field(
-        default_factory=_processes,
-        description="The processes that share the port, each with every generator and a queue of its own.",
-    )
-    max_batch: int = Field(64, ge=1, le=4096, description="The most rows that are computed at once.")
-    queue_rows: int = Field(
-        1024,
-        ge=MOST_IMAGES,
-        description="The most rows that a process has accepted and not answered; more are refused with 503.",
-    )
-    body_limit: int = Field(8 * 2**20, ge=1024, description="The largest body of a request, in bytes.")
-    timeout: float = Field(
-        30,
-        gt=0,
-        le=3600,
-        description="The seconds from the head of a request until its images are computed.",
-    )
-    drain: float = Field(
-        1,
-        ge=0,
-        le=3600,
-        description="The seconds after SIGTERM in which everybody is still answered, but readiness is off.",
-    )
-    log_sample: float = Field(
-        1, ge=0, le=1, description="The share of requests with a line in the log; failures always have one."
-    )
-    traces: AnyHttpUrl | None = Field(
-        None, description="Where OpenTelemetry's traces go (OTLP), such as http://collector:4318/v1/traces."
-    )
+    models: Path = Path(models.__file__).parent
+    device: DeviceName = "auto"
+    threads: Annotated[int, Field(ge=1, le=1024)] = Field(default_factory=usable_cores)
+    processes: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=_processes)
+    max_batch: int = Field(64, ge=1, le=4096)
+    queue_rows: int = Field(1024, ge=MOST_IMAGES)
+    body_limit: int = Field(8 * 2**20, ge=1024)
+    timeout: float = Field(30, gt=0, le=3600)
+    drain: float = Field(1, ge=0, le=3600)
+    log_sample: float = Field(1, ge=0, le=1)
+    traces: AnyHttpUrl | None = None
