@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,15 @@ from tests.training.runs import PLAN
 from training.data import ImageData, load
 from training.hyperparameters import Hyperparameters
 from training.run import RunRecord
+
+
+@pytest.fixture(scope="package", autouse=True)
+def on_the_cpu() -> Iterator[None]:
+    """Also where there is a GPU, whose bits may be others each time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        yield
 
 
 @pytest.fixture(autouse=True)

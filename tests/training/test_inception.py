@@ -83,7 +83,6 @@ def test_weights_of_another_network_are_told(tmp_path: Path) -> None:
         measure(images, images, other)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU the weights are downloaded")
 def test_without_a_gpu_it_says_how_to_have_it() -> None:
     images = pictures(5, 3, 1, 256)
     with pytest.raises(
