@@ -10,6 +10,8 @@ from onnx.external_data_helper import uses_external_data
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
+from models.mistake import Mistake
+
 SCHEMA = 1
 METADATA_KEY = "ganserve"
 MINIMUM_OPSET = 18
@@ -18,7 +20,7 @@ Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(gt=0)]
 
 
-class ContractError(ValueError):
+class ContractError(Mistake):
     """An exported generator is refused; the message is one line for the person who exported or copied it.
 
     ContractError

@@ -14,13 +14,14 @@ from google.protobuf.message import DecodeError
 
 from models.contract import Contract, ContractError, InvalidOnnx, check
 from models.files import sync_names, write_durably
+from models.mistake import Mistake
 
 MODEL_FILE = "model.onnx"
 DIGEST_FILE = "model.onnx.sha256"
 LOST = "lost+found"  # at the top of a disk, and closed to all but root
 
 
-class ShelfError(ValueError):
+class ShelfError(Mistake):
     """What stands on the shelf, or does not; the message is one line for an operator.
 
     ShelfError

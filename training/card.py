@@ -13,6 +13,7 @@ from pathlib import Path
 from huggingface_hub import ModelCard, ModelCardData
 from yaml import YAMLError
 
+from models.mistake import Mistake
 from models.shelf import Generator
 from training.files import replacing
 from training.hyperparameters import Hyperparameters
@@ -20,7 +21,7 @@ from training.hyperparameters import Hyperparameters
 CARD_FILE = "README.md"
 
 
-class CardError(ValueError):
+class CardError(Mistake):
     """A model card that is not to be read, and so not to be changed."""
 
 

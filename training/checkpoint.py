@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
+from models.mistake import Mistake
 from training.files import replacing
 
 DIGEST_SIZE = hashlib.sha256().digest_size
@@ -21,7 +22,7 @@ class Stateful(Protocol):
     def load_state_dict(self, state_dict: dict[str, Any], /) -> object: ...
 
 
-class CheckpointError(ValueError):
+class CheckpointError(Mistake):
     """A checkpoint that is missing, damaged or of another shape."""
 
 

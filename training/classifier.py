@@ -73,26 +73,20 @@ def fit(
     seed: int,
     title: str,
 ) -> Classifier:
-    """Train a classifier until it was shown `presentations` images.
+    """Train a classifier of the classes, or of quarter turns where there are none (`classes` is 0).
 
-    images: uint8 [n, H, W, C]; labels: int64 [n].
+    images: uint8 [n, H, W, C]; labels: int64 [n]; presentations: images that it is shown. Turns teach
+    features without labels (Gidaris et al. 2018, arXiv 1803.07728).
     """
-    batches = shuffled(images, labels, BATCH, seed)
-    return fit_batches(batches, classes, presentations=presentations, seed=seed, title=title)
+    batches = shuffled(images, labels, BATCH, seed) if classes else _turned(images, seed)
+    return fit_batches(batches, classes or TURNS, presentations=presentations, seed=seed, title=title)
 
 
-def fit_turns(images: Pictures, *, presentations: int, seed: int, title: str) -> Classifier:
-    """Train a classifier to tell which quarter turn an image was given, for features without labels.
-
-    Gidaris et al. 2018, arXiv 1803.07728: each image is shown in all four turns. images: uint8 [n, H, W, C].
-    """
+def _turned(images: Pictures, seed: int) -> Iterator[Batch]:
+    """Batches without end that show each image in all four turns."""
     turns = np.repeat(np.arange(TURNS), BATCH // TURNS)
-    upright = shuffled(images, np.zeros(len(images), np.int64), BATCH // TURNS, seed)
-    batches = (
-        (np.concatenate([np.rot90(pixels, turn, axes=(1, 2)) for turn in range(TURNS)]), turns)
-        for pixels, _ in upright
-    )
-    return fit_batches(batches, TURNS, presentations=presentations, seed=seed, title=title)
+    for pixels, _ in shuffled(images, np.zeros(len(images), np.int64), BATCH // TURNS, seed):
+        yield np.concatenate([np.rot90(pixels, turn, axes=(1, 2)) for turn in range(TURNS)]), turns
 
 
 def shuffled(images: Pictures, labels: NDArray[np.int64], batch: int, seed: int) -> Iterator[Batch]:

@@ -1,7 +1,9 @@
 """Why images cannot be used."""
 
+from models.mistake import Mistake
 
-class DataError(ValueError):
+
+class DataError(Mistake):
     """Images that cannot be learned from; the message says which, and what to do."""
 
 

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from training import checkpoint
-from training.classifier import TURNS, Classifier, fit, fit_turns
+from training.classifier import TURNS, Classifier, fit
 from training.held_out import Part
 from training.run import CLASSIFIER_FILE
 
@@ -15,8 +15,7 @@ EPOCHS, FEWEST, MOST = 10, 3_000, 30_000
 def fitted(folder: Path, learned: Part, classes: int, seed: int) -> Classifier:
     """The classifier of the run in `folder`, fitted when the run begins and kept there.
 
-    It learns the classes, or, where there are none, quarter turns. One that is kept
-    and cannot be read is fitted again. Raises CheckpointError when it does not fit.
+    One that is kept and cannot be read is fitted again. Raises CheckpointError when it does not fit.
     """
     path = folder / CLASSIFIER_FILE
     if checkpoint.exists(path):
@@ -29,11 +28,8 @@ def fitted(folder: Path, learned: Part, classes: int, seed: int) -> Classifier:
         else:
             return classifier
     presentations = min(MOST, max(FEWEST, EPOCHS * len(learned.images)))
-    if classes:
-        classifier = fit(
-            learned.images, learned.labels, classes, presentations=presentations, seed=seed, title="features"
-        )
-    else:
-        classifier = fit_turns(learned.images, presentations=presentations, seed=seed, title="features")
+    classifier = fit(
+        learned.images, learned.labels, classes, presentations=presentations, seed=seed, title="features"
+    )
     checkpoint.save(path, {"classifier": classifier})
     return classifier

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from models.mistake import Mistake
 from training import processes
 from training.data import ImageData
 from training.game import Game
@@ -17,7 +18,7 @@ from training.session import RETURNS, Session
 from training.stopping import Verdict, best
 
 
-class Collapsed(ValueError):
+class Collapsed(Mistake):
     """A run that has gone wrong; its best state is kept."""
 
 

@@ -7,16 +7,7 @@ import torch
 import typer
 from pydantic import ValidationError
 
-from models.contract import ContractError
-from models.shelf import ShelfError
-from training.card import CardError
-from training.checkpoint import CheckpointError
-from training.data_errors import DataError
-from training.loop import Collapsed
-from training.parity import ParityError
-from training.processes import ProcessLost
-from training.run import RunError
-from training.subject import EvaluationError
+from models.mistake import Mistake
 
 # What torch's allocator says of it, CUDA, cuBLAS, and the C++ library.
 OUT_OF_MEMORY = ("allocate memory", "out of memory", "ALLOC_FAILED", "bad_alloc")
@@ -42,19 +33,7 @@ def in_a_line(out_of_memory: str) -> Iterator[None]:
         if not known and not any(sign in str(error) for sign in OUT_OF_MEMORY):
             raise
         _fail(f"out of memory; {out_of_memory}")
-    except (
-        CardError,
-        CheckpointError,
-        Collapsed,
-        ContractError,
-        DataError,
-        EvaluationError,
-        ParityError,
-        ProcessLost,
-        RunError,
-        ShelfError,
-        OSError,
-    ) as error:
+    except (Mistake, OSError) as error:
         _fail(error)
 
 

@@ -7,6 +7,7 @@ import onnx
 import torch
 
 from models.contract import Contract
+from models.mistake import Mistake
 from training.exported import ExportedGenerator
 from training.networks import Generator, to_pixels
 
@@ -14,7 +15,7 @@ PARITY_BATCHES = (1, 7, 64)
 PARITY_EQUAL = 0.999
 
 
-class ParityError(ValueError):
+class ParityError(Mistake):
     """ONNX Runtime draws other pictures than PyTorch."""
 
 

@@ -13,6 +13,8 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor, distributed
 
+from models.mistake import Mistake
+
 T = TypeVar("T")
 # so long may the first process decode the images, or measure, while the others wait
 PATIENCE = timedelta(hours=6)
@@ -27,7 +29,7 @@ class _Waiting:
 _waiting = _Waiting()
 
 
-class ProcessLost(Exception):
+class ProcessLost(Mistake):
     """Another process of the run has ended, so that this one cannot go on."""
 
 

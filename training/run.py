@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from models.mistake import Mistake
 from training import checkpoint
 from training.data import ImageData
 from training.files import replacing
@@ -26,7 +27,7 @@ SNAPSHOT = 10_000
 PATIENCE = 100_000
 
 
-class RunError(ValueError):
+class RunError(Mistake):
     """A run that cannot be started, resumed or read."""
 
 

@@ -7,8 +7,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from models.mistake import Mistake
 from models.shelf import Generator
-from training.classifier import Classifier, fit, fit_turns
+from training.classifier import Classifier, fit
 from training.data import ImageData
 from training.exported import ExportedGenerator
 from training.held_out import Rows
@@ -17,7 +18,7 @@ from training.run import source_commit
 FEWEST = 10  # real images; fewer say nothing
 
 
-class EvaluationError(ValueError):
+class EvaluationError(Mistake):
     """A generator that cannot be measured against these images."""
 
 
@@ -115,16 +116,13 @@ class Subject:
     @cached_property
     def judge(self) -> Classifier:
         """A classifier of the real training images: of their classes, or else of quarter turns."""
-        images, presentations, seed = self.real.train.images, self.presentations, self.seed
-        if not self.classes:
-            return fit_turns(images, presentations=presentations, seed=seed, title="on turned real images")
         return fit(
-            images,
+            self.real.train.images,
             self.train_labels,
             len(self.classes),
-            presentations=presentations,
-            seed=seed,
-            title="on real images",
+            presentations=self.presentations,
+            seed=self.seed,
+            title="on real images" if self.classes else "on turned real images",
         )
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from tests.digits import digits
-from training.classifier import fit, fit_turns
+from training.classifier import fit
 
 
 def test_it_learns_handwritten_digits() -> None:
@@ -40,7 +40,7 @@ def test_turns_are_learned_and_make_features_that_know_classes_they_never_saw() 
     images, labels = digits()
     images = images.repeat(2, 1).repeat(2, 2)[..., None]
     test = np.arange(len(images)) % 5 == 0
-    classifier = fit_turns(images[~test], presentations=20_000, seed=0, title="turns")
+    classifier = fit(images[~test], labels[~test], 0, presentations=20_000, seed=0, title="turns")
     for turn in range(4):
         turned = np.rot90(images[test], turn, axes=(1, 2)).copy()
         assert (classifier.predict(turned) == turn).mean() > 0.85
