@@ -1,19 +1,20 @@
 # Everything is installed into .venv; a stamp file there makes the next start immediate.
+.DEFAULT_GOAL := help
 PYTHON ?= python3
 PORT ?= 3000
 
 # The one place that chooses between GPU and CPU: an extra of pyproject.toml.
 RUNTIME := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 
-# An environment whose Python is gone, or is not the one that PYTHON=... asks for, is made anew.
+# An environment whose Python is gone, or is of another version than PYTHON=... asks for, is made anew.
 KEPT := $(if $(filter file,$(origin PYTHON)),.venv/bin/python,$(PYTHON))
 ifneq ($(shell { .venv/bin/python --version; } 2>/dev/null),$(shell { $(KEPT) --version || echo none; } 2>/dev/null))
-$(shell rm -f .venv/cpu .venv/gpu)
+.venv/$(RUNTIME): FORCE
 endif
 
 export BENTOML_DO_NOT_TRACK := True
 
-.PHONY: help serve test bench bench-memory free-port
+.PHONY: help serve test bench bench-memory free-port FORCE
 
 help:
 	@echo 'make serve    serve the generators in models/ on port 3000, or on PORT=...'

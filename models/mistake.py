@@ -1,2 +1,2 @@
 class Mistake(ValueError):
-    """What whoever runs a command can mend; the message is one line that says what is wrong, and how."""
+    """What whoever runs a command can mend; the message is one line: what is wrong, and what to do."""

@@ -36,8 +36,8 @@ class ClientGone(Exception):
 class Direct:
     """ASGI middleware that has POST /generate answered by `respond`, unless a page in a browser asks.
 
-    BentoML's wrapping of an API, which comes to the same, costs more than the rest of the way together. It
-    has what says which pages may read an answer (CORS), and is the way of requests with an Origin.
+    BentoML's wrapping of an API, which gives the same images, costs more than the rest of the way together.
+    It holds what says which pages may read an answer (CORS), and so is the way of requests with an Origin.
     """
 
     def __init__(self, app: ASGIApp, *, respond: Callable[[Request], Awaitable[Response]]) -> None:

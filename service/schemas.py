@@ -94,7 +94,7 @@ def parse(body: bytes) -> GenerateRequest:
 def shown(value: object) -> str:
     """A value of the request as the client may read it again, cut where it is long."""
     text = ""
-    for part in _ENCODER.iterencode(value):
+    for part in _ENCODER.iterencode(value[:60] if isinstance(value, str) else value):
         text += part
         if len(text) > 60:
             return f"{text[:57]}..."

@@ -18,9 +18,6 @@ class SharedCores:
         # A process id and a number of batches for each, which it alone writes while it lives.
         numbers = memoryview(_counts()).cast("I")
         self._pids, self._computing = numbers[::2], numbers[1::2]
-        for slot, pid in enumerate(self._pids):
-            if not shared.lives(pid):
-                self._computing[slot] = 0
         self.computing = 0
         self._pids[process] = os.getpid()
 
@@ -36,12 +33,10 @@ class SharedCores:
     @property
     def free(self) -> int:
         """How many cores no process computes on; at least 1 for a process that computes nothing."""
-        busy = sum(
-            batches
-            for pid, batches in zip(self._pids, self._computing, strict=True)
-            if batches and shared.lives(pid)
-        )
-        return max(self.count - busy, 0 if self.computing else 1)
+        for slot, (pid, batches) in enumerate(zip(self._pids, self._computing, strict=True)):
+            if batches and not shared.lives(pid):
+                self._computing[slot] = 0
+        return max(self.count - sum(self._computing), 0 if self.computing else 1)
 
 
 def _counts() -> bytearray | mmap.mmap:

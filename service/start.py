@@ -6,8 +6,8 @@ from typing import Any
 
 from pydantic import AnyHttpUrl, ValidationError
 
-from models.contract import ContractError
-from models.shelf import Shelf, ShelfError
+from models.mistake import Mistake
+from models.shelf import Shelf
 from service.access import PROBES
 from service.catalogue import Catalogue
 from service.settings import Settings
@@ -27,7 +27,7 @@ def catalogue_of(shelf: Path) -> Catalogue:
     """The generators on the shelf, checked. Exits when there is none, or when one is refused."""
     try:
         generators = Shelf(shelf).list()
-    except (ShelfError, ContractError, OSError) as error:
+    except (Mistake, OSError) as error:
         sys.exit(f"ganserve: {error}")
     if not generators:
         sys.exit(

@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from hypothesis import settings
 
 from service.cores import usable_cores
@@ -14,6 +15,8 @@ settings.load_profile("ganserve")
 os.environ["OMP_NUM_THREADS"] = "1"
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores, for some always waits for a server or a training that it has started."""
-    return usable_cores() + 1
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """One more than there are cores, for one always waits for a server or a training that it has started."""
+    # xdist's own answer
+    return None if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else usable_cores() + 1

@@ -145,7 +145,8 @@ def train(
 ) -> None:
     """Train a generator with adversarial training.
 
-    Ctrl-C and SIGTERM save a checkpoint and leave; --resume then goes on as if nothing had happened.
+    Once it trains, Ctrl-C and SIGTERM save a checkpoint and leave; --resume then goes on as if nothing had
+    happened.
     """
     options = locals()
     given = {name: options[name] for name in HYPERPARAMETERS if options.get(name) is not None}

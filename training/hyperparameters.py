@@ -12,8 +12,8 @@ from training.schedule import Schedule
 
 LATENTS = ("normal", "uniform")
 PRECISIONS = ("float32", "bfloat16")
-# What is not chosen follows the architecture. Of dcgan it is the paper's; of r3gan what suits small networks
-# and the few images a second of a CPU, where the paper takes batches of hundreds and falling rates.
+# What is not chosen follows the architecture. Of dcgan it is the paper's, but for the average; of r3gan what
+# suits small networks and the few images a second of a CPU: the paper has batches of hundreds, falling rates.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "r3gan": {
         "loss": "relativistic-pairing", "penalty": "r1+r2", "normalization": "none", "latent": "normal",
@@ -113,7 +113,6 @@ class Hyperparameters(BaseModel):
         penalized = self.penalty != "none"
         batch_norm = self.normalization == "batch"
         bounded = penalized or self.normalization == "spectral"
-        changing = not all(value.constant for value in (self.learning_rate, self.gamma, self.ema))
         if batch_norm and self.architecture == "r3gan":
             raise ValueError(
                 "r3gan's networks hold no batch normalisation (Huang et al. 2024, section 4); choose the "
@@ -138,11 +137,14 @@ class Hyperparameters(BaseModel):
             raise ValueError(f"a batch of {self.batch} is no multiple of microbatches of {self.microbatch}")
         if self.architecture == "dcgan" and self.microbatch == 1:
             raise ValueError("batch normalisation needs two images at once; choose a larger microbatch")
-        if changing and not self.schedule:
+        if self.changing and not self.schedule:
             raise ValueError("values that change need a schedule: the number of images over which they do")
-        if self.schedule and not changing:
-            raise ValueError("a schedule is for values that change; give one of them as A..B")
         return self
+
+    @property
+    def changing(self) -> bool:
+        """Whether a value changes over the schedule."""
+        return not all(value.constant for value in (self.learning_rate, self.gamma, self.ema))
 
     @property
     def game(self) -> str:

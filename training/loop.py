@@ -25,9 +25,9 @@ class Collapsed(Mistake):
 def run_game(game: Game, data: ImageData, folder: Path, record: RunRecord) -> signal.Signals | Verdict | None:
     """Train until `record.images` were seen, or the measurements say that it was enough, or a signal came.
 
-    Every `record.snapshot` images the run is measured, shown and saved. SIGINT and SIGTERM save a checkpoint
-    and end the training; the signal is then returned. Raises Collapsed when the run has gone wrong, and
-    RunError when something cannot be written. Of several processes the first alone writes.
+    Every `record.snapshot` images the run is measured, shown and saved. Between steps SIGINT and SIGTERM save
+    a checkpoint and end the training; the signal is then returned. Raises Collapsed when the run has gone
+    wrong, and RunError when something cannot be written. Of several processes the first alone writes.
     """
     progress = game.progress
     start = progress.images_seen
@@ -35,15 +35,12 @@ def run_game(game: Game, data: ImageData, folder: Path, record: RunRecord) -> si
         raise RunError(f"the processes found different checkpoints; {folder} must be one folder for all")
     with _failed_writes(folder):
         session = Session(game, data, folder, record)  # a signal that comes meanwhile ends it at once
-    with (
-        _failed_writes(folder),
-        _signals() as received,
-        Monitor(folder, start, record.images) if processes.is_first() else nullcontext() as monitor,
-    ):
-        verdict = session.begin(monitor)
-        while not verdict and progress.images_seen < record.images and not _asked(received, game.device):
-            verdict = session.step()
-        verdict = verdict or session.end()
+        shown = Monitor(folder, start, record.images) if processes.is_first() else nullcontext()
+        with _signals() as received, shown as monitor:
+            verdict = session.begin(monitor)
+            while not verdict and progress.images_seen < record.images and not _asked(received, game.device):
+                verdict = session.step()
+            verdict = verdict or session.end()
     if verdict and verdict.kind == "collapse":
         advice = "start another run with a lower --learning-rate or a higher --gamma"
         if progress.measured and progress.returns < RETURNS:

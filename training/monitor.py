@@ -21,7 +21,7 @@ from training.sample_grid import write_picture
 from training.stopping import Measurement
 
 # seconds between two pictures of the curves: to draw one can take longer than a GPU needs for a snapshot
-CURVES_INTERVAL = 30
+CURVES_INTERVAL = 30.0
 
 
 class Monitor:
@@ -50,7 +50,7 @@ class Monitor:
     ) -> None:
         self._bar.close()
         self._board.close()
-        if not error and self._log.exists():
+        if not error and self._log.exists() and self._log.stat().st_size:
             self._draw_curves()
 
     def advance(self, images: int) -> None:

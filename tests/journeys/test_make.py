@@ -89,6 +89,12 @@ def test_a_python_that_is_not_there_is_named(checkout: Path) -> None:
     assert "python9" in complaint(make(checkout, "serve", "PYTHON=python9"))
 
 
+def test_a_python_that_is_not_there_costs_no_environment(installed: Path) -> None:
+    assert "python9" in complaint(make(installed, "serve", "RUNTIME=cpu", "PYTHON=python9"))
+    assert (installed / ".venv" / "pyvenv.cfg").exists()
+    assert "venv --clear" not in make(installed, "--dry-run", "serve", "RUNTIME=cpu").stdout
+
+
 def test_a_busy_port_is_refused_before_the_server_starts(installed: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -85,7 +85,6 @@ def test_quotas_of_control_groups_are_kept(
     assert usable_cores(machine(tmp_path, cgroup, mounts, files)) == expected
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="sets the affinity")
 def test_a_mount_whose_name_is_no_text_is_passed_over(tmp_path: Path) -> None:
     root = machine(tmp_path, "0::/\n", V2, {"cpu.max": "100000 100000"})
     mounts = root / "proc/self/mountinfo"
@@ -93,6 +92,7 @@ def test_a_mount_whose_name_is_no_text_is_passed_over(tmp_path: Path) -> None:
     assert usable_cores(root) == 1
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="sets the affinity")
 def test_the_affinity_is_kept() -> None:
     program = (
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "

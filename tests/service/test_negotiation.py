@@ -16,7 +16,7 @@ def test_a_format_is_known_by_its_name_and_its_media_type(form: Format) -> None:
     assert negotiate(form.media_type.upper(), "text/html") is first
 
 
-@pytest.mark.parametrize("wanted", ["gif", "", "image/*", "*/*", "image/png;q=1", "PNG\n\n;", "png" * 99])
+@pytest.mark.parametrize("wanted", ["gif", "", "image/*", "*/*", "image/png;q=1", "PNG\n\n;"])
 def test_other_formats_are_refused(wanted: str) -> None:
     with pytest.raises(Refusal) as refusal:
         negotiate(wanted, None)

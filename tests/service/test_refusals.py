@@ -30,6 +30,7 @@ def post(client: httpx.Client, body: bytes) -> httpx.Response:
 @pytest.mark.parametrize(
     ("fields", "field", "expected"),
     [
+        ({"format": " " * 98 + "png"}, "format", "one of png"),
         ({"n": 0}, "n", "1 to 256"),
         ({"n": 257}, "n", "1 to 256"),
         ({"n": -1}, "n", "1 to 256"),

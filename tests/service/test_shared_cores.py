@@ -54,13 +54,6 @@ def test_those_of_a_reload_have_counts_of_their_own() -> None:
     assert {one.free for one in cores} == {1}
 
 
-def test_what_a_dead_one_computed_is_forgotten_by_the_next_to_start() -> None:
-    program = "from service.shared_cores import SharedCores; SharedCores(2, 3).computing = 2"
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
-    one = SharedCores(2, 0)
-    assert one.free == 2
-
-
 def test_what_one_computed_that_dies_is_forgotten_at_once() -> None:
     program = "from service.shared_cores import SharedCores\nSharedCores(2, 3).computing = 2"
     program += "\nprint(flush=True)\ninput()"

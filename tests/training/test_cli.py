@@ -146,6 +146,11 @@ def test_a_run_resumes_in_other_microbatches_where_they_change_nothing(
     refused(result, "leave out --microbatch 4 (the run has 8)")
 
 
+def test_a_schedule_that_nothing_follows_is_refused(digits_folder: Path, tmp_path: Path) -> None:
+    result = ganserve("train", digits_folder, "--run", tmp_path / "run", "--schedule", 100)
+    refused(result, "--schedule is for values that change; give", "as A..B")
+
+
 def test_resuming_from_another_column_is_refused(trained: Path, cache: Path) -> None:
     result = ganserve("train", "--run", trained, "--resume", "--column", "photo", "--cache", cache)
     refused(result, "a run resumes on its own images; leave out --column photo (the run was begun with none)")

@@ -58,7 +58,6 @@ def test_what_is_left_out_follows_what_is_chosen() -> None:
         ({"batch": 32, "microbatch": 12}, "a batch of 32 is no multiple of microbatches of 12"),
         ({"learning_rate": "1e-3..1e-4"}, "values that change need a schedule"),
         ({"learning_rate": "1e-3..0", "schedule": 100}, "expected more than 0"),
-        ({"schedule": 100}, "a schedule is for values that change; give one of them as A..B"),
         ({"learning_rate": "fast"}, "expected a number, or two such as 5e-4..5e-5"),
         ({"gamma": -1}, "greater than or equal to 0"),
         ({"augment": "sometimes"}, "expected adaptive, or a probability from 0 to 1"),

@@ -1,4 +1,5 @@
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 
@@ -67,10 +68,24 @@ def test_in_the_end_the_curves_are_those_of_the_whole_log(tmp_path: Path) -> Non
     assert (tmp_path / CURVES_FILE).read_bytes() == (tmp_path / "expected.png").read_bytes()
 
 
-def test_a_run_that_ends_before_its_first_line_has_no_curves(tmp_path: Path) -> None:
+@pytest.mark.parametrize("log", [None, "", '{"images_seen": 100}\n'])
+def test_a_run_that_ends_before_its_first_line_has_no_curves(log: str | None, tmp_path: Path) -> None:
+    if log is not None:
+        (tmp_path / LOG_FILE).write_text(log)
     with Monitor(tmp_path, 0, 200):
         pass
     assert not (tmp_path / CURVES_FILE).exists()
+
+
+@pytest.mark.parametrize(("interval", "drawn"), [(0, True), (math.inf, False)])
+def test_curves_are_drawn_again_when_the_last_are_old(
+    interval: float, drawn: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.monitor.CURVES_INTERVAL", interval)
+    with Monitor(tmp_path, 0, 200) as monitor:
+        monitor.record(100, LOSSES)
+        monitor.show(100, np.zeros((16, 16, 1), np.uint8))
+        assert (tmp_path / CURVES_FILE).exists() == drawn
 
 
 def test_the_bar_shows_images_speed_time_left_and_both_losses(

@@ -146,6 +146,13 @@ def test_two_processes_find_the_same_mistake(both: Both, options: tuple[str, ...
             assert f"ganserve: another process trains in {tmp_path / 'taken'}" in training.wait()
 
 
+def test_a_mistake_ends_torchrun_with_its_line(options: tuple[str, ...], tmp_path: Path) -> None:
+    process = runs.start(torchrun("training", tmp_path / "run", *options, "--batch", "9"))
+    output, _ = process.communicate(timeout=runs.PATIENCE)
+    assert process.returncode == 1
+    assert "ganserve: 2 processes cannot share a batch of 9 images; choose a --batch that is a mult" in output
+
+
 def test_two_processes_go_back_and_stop_together(
     options: tuple[str, ...], both: Both, tmp_path: Path
 ) -> None:
