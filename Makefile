@@ -7,7 +7,8 @@ PORT ?= 3000
 RUNTIME := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 
 # An environment whose Python is gone, or is of another version than PYTHON=... asks for, is made anew.
-KEPT := $(if $(filter file,$(origin PYTHON)),.venv/bin/python,$(PYTHON))
+KEPT := $(or $(if $(filter-out file,$(origin PYTHON)),$(PYTHON)),.venv/bin/python)
+override PYTHON := $(or $(PYTHON),python3)
 ifneq ($(shell { .venv/bin/python --version; } 2>/dev/null),$(shell { $(KEPT) --version || echo none; } 2>/dev/null))
 .venv/$(RUNTIME): FORCE
 endif

@@ -27,7 +27,7 @@ class Catalogue:
         for generator in self.generators:
             if reference in (generator.name, generator.reference):
                 return generator
-        raise self._refusal(HTTPStatus.NOT_FOUND, f"there is no generator {shown(reference)}")
+        raise self._refusal(HTTPStatus.NOT_FOUND, f"there is no generator {shown(reference)}; there are")
 
     def describe(self) -> dict[str, Any]:
         """Every generator with its digest and contract, as JSON."""

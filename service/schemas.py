@@ -19,7 +19,7 @@ EXPECTED = {
     "index": "an integer from 0 to 2**63 - 1",
     "label": "the name or number of a class, or a list of n of them",
     "truncation": "a number above 0",
-    "latents": "n lists of as many finite numbers as the generator's latent has",
+    "latents": f"1 to {MOST_IMAGES} lists of as many finite numbers as the generator's latent has",
     "format": f"one of {', '.join(form.name for form in FORMATS)}, or its media type",
 }
 
@@ -62,7 +62,12 @@ class GenerateRequest(BaseModel):
     label: Annotated[
         int | str | _Labels | None,
         WithJsonSchema({"oneOf": [*_LABEL_TYPES, {"type": "array", "items": {}}]}),
-    ] = Field(None, description=_about("label", "The class of all images or of each, drawn when left out"))
+    ] = Field(
+        None,
+        description=_about(
+            "label", "The class of all images or of each, drawn when left out, but not beside latents"
+        ),
+    )
     truncation: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         None, description=_about("truncation", "Variety against quality, less gives the more typical images")
     )

@@ -3,6 +3,7 @@
 import re
 import shlex
 import signal
+import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -172,8 +173,9 @@ def train(
                     typer.echo(conclusion(end, game))
                 typer.echo(f"{game.progress.images_seen:,} images seen; the run is in {folder}")
                 if isinstance(end, signal.Signals):
-                    again = ["ganserve", "train", *([data] if resume and data else [])]
-                    again += ["--run", str(folder), "--resume", "--cache", str(cache)]
+                    again = [_called_as(), "train", *([data] if resume and data else [])]
+                    again += ["--run", str(folder), "--resume"]
+                    again += ["--cache", str(cache)] if cache != CACHE else []
                     again += ["--device", device] if device != "auto" else []
                     typer.echo(f"stopped by {end.name}; continue with: {shlex.join(again)}")
     if isinstance(end, signal.Signals):
@@ -277,6 +279,12 @@ def evaluate(
         typer.echo(report.as_markdown(measured))
         typer.echo(f"written to {report.write(subject, measured)}")
         kept.forget()
+
+
+def _called_as() -> str:
+    """This program as the shell finds it, or its name where it was started otherwise."""
+    called = sys.argv[0]
+    return called if Path(called).name == "ganserve" else "ganserve"
 
 
 def _shelf_name(data_name: str) -> str:

@@ -12,7 +12,7 @@ from matplotlib.ticker import (
     MaxNLocator,
     NullFormatter,
     PercentFormatter,
-    ScalarFormatter,
+    StrMethodFormatter,
 )
 
 from training.files import replacing
@@ -60,6 +60,8 @@ def draw(log: Path, path: Path) -> None:
     accuracy.text(0.995, 0.51, "chance", transform=accuracy.get_yaxis_transform(), ha="right", color=GREY)
     accuracy.set_ylim(top=1.02)
 
+    for axes in (losses, distance):
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     for axes in (variety, accuracy):
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.set_xlabel("images seen")
@@ -101,7 +103,6 @@ def _mark_best(axes: Axes, measured: list[dict[str, Any]]) -> None:
     if max(entry["distance"] for entry in measured) > 4 * least > 0:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(ScalarFormatter())
         axes.yaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_ylim(bottom=0)

@@ -138,7 +138,7 @@ class Hyperparameters(BaseModel):
         if self.architecture == "dcgan" and self.microbatch == 1:
             raise ValueError("batch normalisation needs two images at once; choose a larger microbatch")
         if self.changing and not self.schedule:
-            raise ValueError("values that change need a schedule: the number of images over which they do")
+            raise ValueError("values that change, A..B, need --schedule: the images over which they do")
         return self
 
     @property

@@ -42,7 +42,9 @@ def run_game(game: Game, data: ImageData, folder: Path, record: RunRecord) -> si
                 verdict = session.step()
             verdict = verdict or session.end()
     if verdict and verdict.kind == "collapse":
-        advice = "start another run with a lower --learning-rate or a higher --gamma"
+        penalized = record.hyperparameters.penalty != "none"
+        remedy = "a higher --gamma" if penalized else "a --penalty, such as r1+r2"
+        advice = f"start another run with a lower --learning-rate or {remedy}"
         if progress.measured and progress.returns < RETURNS:
             advice += ", or go on with --resume --on-collapse restore"
         raise Collapsed(f"{conclusion(verdict, game)}; {advice}")

@@ -70,6 +70,15 @@ def test_a_run_goes_back_to_its_best_three_times_at_lower_learning_rates(
     ]  # fmt: skip
     assert result.output.count("back to the best state, of 8 images") == 3
     assert "--on-collapse restore" not in result.output  # it would not go back again
+    assert "a lower --learning-rate or a higher --gamma" in result.output
+
+
+def test_a_run_without_a_penalty_is_advised_to_take_one(
+    digits_folder: Path, cache: Path, tmp_path: Path
+) -> None:
+    result = begin(digits_folder, tmp_path, cache, *BREAKING, "--penalty", "none")
+    assert result.exit_code == 1, result.output
+    assert "with a lower --learning-rate or a --penalty, such as r1+r2" in result.output
 
 
 def test_going_back_resumes_bit_for_bit(

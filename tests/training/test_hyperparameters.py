@@ -56,7 +56,7 @@ def test_what_is_left_out_follows_what_is_chosen() -> None:
         ),
         ({"architecture": "dcgan", "microbatch": 1}, "batch normalisation needs two images at once"),
         ({"batch": 32, "microbatch": 12}, "a batch of 32 is no multiple of microbatches of 12"),
-        ({"learning_rate": "1e-3..1e-4"}, "values that change need a schedule"),
+        ({"learning_rate": "1e-3..1e-4"}, "values that change, A..B, need --schedule"),
         ({"learning_rate": "1e-3..0", "schedule": 100}, "expected more than 0"),
         ({"learning_rate": "fast"}, "expected a number, or two such as 5e-4..5e-5"),
         ({"gamma": -1}, "greater than or equal to 0"),
