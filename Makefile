@@ -1,13 +1,12 @@
 # Everything is installed into .venv; a stamp file there makes the next start immediate.
 .DEFAULT_GOAL := help
-PYTHON ?= python3
 PORT ?= 3000
 
 # The one place that chooses between GPU and CPU: an extra of pyproject.toml.
 RUNTIME := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 
 # An environment whose Python is gone, or is of another version than PYTHON=... asks for, is made anew.
-KEPT := $(or $(if $(filter-out file,$(origin PYTHON)),$(PYTHON)),.venv/bin/python)
+KEPT := $(or $(PYTHON),.venv/bin/python)
 override PYTHON := $(or $(PYTHON),python3)
 ifneq ($(shell { .venv/bin/python --version; } 2>/dev/null),$(shell { $(KEPT) --version || echo none; } 2>/dev/null))
 .venv/$(RUNTIME): FORCE

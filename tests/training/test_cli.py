@@ -2,23 +2,16 @@
 
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
-from typer.testing import CliRunner, Result
 
 from models.shelf import Shelf
-from training.cli import app
+from tests.training.command import ganserve, refused
 from training.game import Game
 from training.run import read
-
-
-def ganserve(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")
@@ -78,15 +71,6 @@ def test_the_name_follows_the_data(trained: Path, tmp_path: Path, digits_folder:
     result = ganserve("export", "--run", trained, "--models", tmp_path)
     assert result.exit_code == 0, result.output
     assert [generator.name for generator in Shelf(tmp_path).list()] == [digits_folder.name]
-
-
-def refused(result: Result, *parts: str) -> None:
-    assert result.exit_code != 0
-    assert isinstance(result.exception, SystemExit)
-    shown = " ".join(re.sub("[│╭╮╰╯─]", " ", result.output).split())
-    assert "Traceback" not in shown
-    for part in parts:
-        assert part in shown
 
 
 @pytest.mark.parametrize("splits", [(), ("test",), ("train", "test")])
@@ -254,26 +238,6 @@ def test_a_run_records_how_long_to_train(trained: Path, cache: Path, tmp_path: P
     assert (read(tmp_path).images, read(tmp_path).snapshot) == (24, 8)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="limits its own address space")
-def test_out_of_memory_is_told_in_a_line(digits_folder: Path, cache: Path, tmp_path: Path) -> None:
-    program = """
-import resource, sys
-from training.cli import app
-from training.game import Game
-from training.run import read
-used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 2**30, used + 2**30))
-app()
-"""
-    options = ["--resolution", 16, "--batch", 65536]
-    arguments = ["train", digits_folder, "--run", tmp_path, "--cache", cache, *options]
-    command = [sys.executable, "-c", program, *map(str, arguments)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    assert result.returncode == 1
-    assert result.stderr.splitlines()[-1].startswith("ganserve: out of memory; lower --microbatch")
-    assert "Traceback" not in result.stderr
-
-
 def test_a_run_that_ended_before_its_first_checkpoint_is_begun_anew(
     digits_folder: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,24 +253,6 @@ def test_a_run_that_ended_before_its_first_checkpoint_is_begun_anew(
     assert result.exit_code == 0, result.output
     assert read(tmp_path).hyperparameters.microbatch == 4
     refused(ganserve(*new), "holds a run already")
-
-
-@pytest.mark.parametrize(
-    ("command", "advice"),
-    [
-        (("export", "--run", "."), "out of memory; export it on a machine that has more"),
-        (("evaluate", "digits", "--data", "."), "out of memory; lower --images"),
-    ],
-)
-def test_out_of_memory_each_command_names_its_own_options(
-    command: tuple[str, ...], advice: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def out_of_memory(*_: object) -> None:
-        raise MemoryError
-
-    monkeypatch.setattr("training.run.read", out_of_memory)
-    monkeypatch.setattr(Shelf, "find", out_of_memory)
-    refused(ganserve(*command), advice)
 
 
 def test_divergence_ends_the_run_in_a_line(digits_folder: Path, cache: Path, tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
+from tests.training.command import ganserve
 from tests.training.runs import decisions, weights
-from training.cli import app
 from training.game import Game
 from training.held_out import Part
 from training.run import read
@@ -20,7 +20,7 @@ BREAKING = ("--learning-rate", "1e-4..1e30", "--schedule", 150, "--warmup", 0)
 
 def train(run: Path, cache: Path, *options: object, images: int = 64) -> Result:
     plan = ["--images", images, "--snapshot", 8, "--cache", cache]
-    return CliRunner().invoke(app, [str(part) for part in ("train", "--run", run, *plan, *options)])
+    return ganserve("train", "--run", run, *plan, *options)
 
 
 def begin(digits_folder: Path, run: Path, cache: Path, *options: object, images: int = 64) -> Result:
@@ -50,9 +50,7 @@ def test_a_collapse_ends_the_run_in_a_line_that_says_what_is_kept(collapsed: tup
 
 def test_the_best_is_exported_after_a_collapse(collapsed: tuple[Path, str], tmp_path: Path) -> None:
     run, _ = collapsed
-    result = CliRunner().invoke(
-        app, ["export", "--run", str(run), "--name", "digits", "--models", str(tmp_path)]
-    )
+    result = ganserve("export", "--run", run, "--name", "digits", "--models", tmp_path)
     assert result.exit_code == 0, result.output
     least = min(log(run), key=lambda entry: entry["distance"])
     said = f"exported the state after {least['images_seen']:,} images, the best of the run (distance "
