@@ -52,7 +52,7 @@ def write_version(generator: Generator, facts: TrainingFacts) -> None:
         ("Batch", f"{settings.batch} images"),
         ("Learning rate", str(settings.learning_rate)),
         ("Warm-up", f"{settings.warmup:,} images"),
-        ("EMA", f"half-life {settings.ema} images"),
+        ("EMA", f"half-life {settings.ema} images, up to a twentieth of those seen"),
         *([("A..B", f"over the first {settings.schedule:,} images")] if settings.schedule else []),
         ("Seed", f"{settings.seed}"),
         ("Images seen", f"{training.images_seen:,}"),

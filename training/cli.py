@@ -20,7 +20,6 @@ from training.lock import alone
 from training.loop import conclusion, run_game
 from training.losses import LOSSES
 from training.networks import NORMALIZATIONS, PRESETS, RESOLUTIONS
-from training.penalties import PENALTIES
 from training.start import choose_device, deterministic_kernels, load_images
 from training.stopping import Verdict
 from training.subject import RealImages, Subject, refuse_unfit
@@ -103,7 +102,9 @@ def train(
         int | None, _option("resolution", "Side of the images, in pixels", RESOLUTIONS)
     ] = None,
     loss: Annotated[str | None, _option("loss", "What the networks play for", LOSSES)] = None,
-    penalty: Annotated[str | None, _option("penalty", "On the discriminator's gradients", PENALTIES)] = None,
+    penalty: Annotated[
+        str | None, _option("penalty", "On the discriminator's gradients", PENALTY_GAMMA)
+    ] = None,
     gamma: Annotated[str | None, _option("gamma", "Weight of the penalty")] = None,
     normalization: Annotated[
         str | None, _option("normalization", "Of the discriminator", NORMALIZATIONS)
@@ -126,7 +127,10 @@ def train(
     ] = None,
     learning_rate: Annotated[str | None, _option("learning_rate", "Of Adam, for both networks")] = None,
     ema: Annotated[
-        str | None, _option("ema", "Half-life, in images, of the generator's moving average")
+        str | None,
+        _option(
+            "ema", "Half-life, in images, of the generator's moving average, up to a twentieth of those seen"
+        ),
     ] = None,
     warmup: Annotated[
         int | None, _option("warmup", "Images over which the learning rate rises from 0")

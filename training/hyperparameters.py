@@ -7,7 +7,6 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from training.losses import LOSSES
 from training.networks import NORMALIZATIONS, PRESETS, RESOLUTIONS
-from training.penalties import PENALTIES
 from training.schedule import Schedule
 
 LATENTS = ("normal", "uniform")
@@ -62,10 +61,11 @@ class Hyperparameters(BaseModel):
 
     penalty: on the discriminator's gradients, weighed by gamma; normalization: of the discriminator; latent:
     its distribution. batch, microbatch, ema, warmup, schedule: in images; microbatch is how many pass through
-    the networks at once. ema is the half-life of the generator's moving average; over the first `warmup`
-    images the learning rate rises from 0; learning_rate, gamma and ema may change over the first `schedule`
-    images. betas: of Adam. augment: the probability of each augmentation, or "adaptive". mirror: whether half
-    of the real images are shown left to right. deterministic: whether a GPU may only add up in one order.
+    the networks at once. ema is the half-life of the generator's moving average, at most a twentieth of the
+    images seen; over the first `warmup` images the learning rate rises from 0; learning_rate, gamma and ema
+    may change over the first `schedule` images. betas: of Adam. augment: the probability of each
+    augmentation, or "adaptive". mirror: whether half of the real images are shown left to right.
+    deterministic: whether a GPU may only add up in one order.
 
     Raises ValidationError for values that are unknown, or make no sense together.
     """
@@ -76,7 +76,7 @@ class Hyperparameters(BaseModel):
     preset: Annotated[str, _one_of(PRESETS)] = "tiny"
     resolution: Annotated[int, _one_of(RESOLUTIONS)] = 32
     loss: Annotated[str, _one_of(LOSSES)]
-    penalty: Annotated[str, _one_of(PENALTIES)]
+    penalty: Annotated[str, _one_of(PENALTY_GAMMA)]
     gamma: Schedule
     normalization: Annotated[str, _one_of(NORMALIZATIONS)]
     latent: Annotated[str, _one_of(LATENTS)]
@@ -139,6 +139,10 @@ class Hyperparameters(BaseModel):
             raise ValueError("batch normalisation needs two images at once; choose a larger microbatch")
         if self.changing and not self.schedule:
             raise ValueError("values that change, A..B, need --schedule: the images over which they do")
+        if self.schedule and not self.changing:
+            raise ValueError(
+                "--schedule is for values that change; give --learning-rate, --gamma or --ema as A..B"
+            )
         return self
 
     @property
@@ -147,7 +151,7 @@ class Hyperparameters(BaseModel):
         return not all(value.constant for value in (self.learning_rate, self.gamma, self.ema))
 
     @property
-    def game(self) -> str:
+    def loss_in_words(self) -> str:
         """The loss with all that belongs to it, for contracts and cards."""
         parts = [self.loss]
         if self.penalty != "none":

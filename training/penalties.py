@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 # images [batch, C, H, W] and labels [batch, classes] or None to logits [batch]
-Judge = Callable[[Tensor, Tensor | None], Tensor]
-PENALTIES = ("none", "r1", "r2", "r1+r2", "wgan-gp")
+Discriminator = Callable[[Tensor, Tensor | None], Tensor]
 
 
 def zero_centred(logits: Tensor, images: Tensor) -> Tensor:
@@ -19,7 +18,7 @@ def zero_centred(logits: Tensor, images: Tensor) -> Tensor:
 
 
 def one_centred(
-    discriminator: Judge, real: Tensor, generated: Tensor, label: Tensor | None, mix: Tensor
+    discriminator: Discriminator, real: Tensor, generated: Tensor, label: Tensor | None, mix: Tensor
 ) -> Tensor:
     """Mean of (|gradient| - 1)^2 at real + mix * (generated - real), mix [batch] on [0, 1].
 

@@ -31,8 +31,6 @@ def begin(
                 "choose a --batch that is a multiple of their number"
             )
         hyperparameters = Hyperparameters.model_validate(given | {"microbatch": share})
-    if "schedule" in given and not hyperparameters.changing:
-        raise RunError("--schedule is for values that change; give --learning-rate, --gamma or --ema as A..B")
     run.refuse_existing(folder)
     if source is None:
         raise RunError("DATA is missing: name a folder of images, or give --resume to continue a run")

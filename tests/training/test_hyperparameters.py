@@ -3,10 +3,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from training.hyperparameters import DEFAULTS, Hyperparameters
+from training.hyperparameters import DEFAULTS, PENALTY_GAMMA, Hyperparameters
 from training.losses import LOSSES
 from training.networks import NORMALIZATIONS
-from training.penalties import PENALTIES
 
 
 @pytest.mark.parametrize("architecture", DEFAULTS)
@@ -57,6 +56,7 @@ def test_what_is_left_out_follows_what_is_chosen() -> None:
         ({"architecture": "dcgan", "microbatch": 1}, "batch normalisation needs two images at once"),
         ({"batch": 32, "microbatch": 12}, "a batch of 32 is no multiple of microbatches of 12"),
         ({"learning_rate": "1e-3..1e-4"}, "values that change, A..B, need --schedule"),
+        ({"schedule": 100}, "--schedule is for values that change"),
         ({"learning_rate": "1e-3..0", "schedule": 100}, "expected more than 0"),
         ({"learning_rate": "fast"}, "expected a number, or two such as 5e-4..5e-5"),
         ({"gamma": -1}, "greater than or equal to 0"),
@@ -85,11 +85,11 @@ def test_what_makes_no_sense_is_refused_with_the_reason(chosen: dict[str, Any], 
     ],
 )
 def test_the_game_in_words(chosen: dict[str, Any], words: str) -> None:
-    assert Hyperparameters.model_validate(chosen).game == words
+    assert Hyperparameters.model_validate(chosen).loss_in_words == words
 
 
 def test_every_default_is_a_choice() -> None:
     for row in DEFAULTS.values():
         assert row["loss"] in LOSSES
-        assert row["penalty"] in PENALTIES
+        assert row["penalty"] in PENALTY_GAMMA
         assert row["normalization"] in NORMALIZATIONS
