@@ -56,7 +56,7 @@ def _translate(images: Tensor, numbers: Tensor, chosen: Tensor) -> Tensor:
 
 def _cut(images: Tensor, numbers: Tensor, chosen: Tensor) -> Tensor:
     side = images.shape[2]
-    middles = (numbers * side).floor()
+    middles = (numbers * (side + 1)).floor()
     places = torch.arange(side, device=images.device)
     # from a quarter before the middle to a quarter behind it, as far as the image goes
     near = ((places - middles[:, :, None] + side // 4) // (side // 2)) == 0

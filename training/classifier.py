@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from training.bars import BAR
-from training.held_out import Pictures
 from training.networks import to_signed
+from training.pictures import Pictures
 
 Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]  # images [batch, H, W, C] and their labels [batch]
 BATCH = 128
@@ -22,10 +22,9 @@ TURNS = 4
 
 
 class Classifier(nn.Module):
-    """Three strided 3x3 convolutions with batch normalisation, and a linear layer over all positions.
+    """Strided 3x3 convolutions with batch normalisation until 4x4 are left, and a linear layer over these.
 
-    forward: uint8 [batch, H, W, C] to logits [batch, classes]. For images over 32 pixels, strided
-    convolutions are added until 4x4 are left.
+    forward: uint8 [batch, H, W, C] to logits [batch, classes].
     """
 
     def __init__(self, resolution: int, channels: int, classes: int) -> None:

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
@@ -17,12 +16,12 @@ from models.shelf import Shelf
 from training import checkpoint
 from training.card import TrainingFacts, read_card, write_version
 from training.exported import ExportedGenerator
-from training.game import SAMPLE_COLUMNS, Game
+from training.game import Game
 from training.graph import lighten
 from training.networks import Generator
 from training.parity import PARITY_BATCHES, PARITY_EQUAL, Parity, ParityError, compare
 from training.run import BEST_FILE, CHECKPOINT_FILE, RunError, RunRecord, read
-from training.sample_grid import sample_grid, write_picture
+from training.sample_grid import sample_grid, sample_labels, write_picture
 from training.stopping import Measurement, best
 
 SAMPLES_FILE = "samples.png"
@@ -67,11 +66,10 @@ def export_run(folder: Path, name: str, license_: str, shelf: Shelf) -> Export:
             f"(expected at most 1, and at least {PARITY_EQUAL:.1%})"
         )
     shelved = shelf.place(model)
-    rows = len(contract.classes) or SAMPLE_COLUMNS
     images = ExportedGenerator(shelved.path, contract).generate(
-        np.repeat(np.arange(rows), SAMPLE_COLUMNS), record.hyperparameters.seed
+        sample_labels(len(contract.classes)), record.hyperparameters.seed
     )
-    write_picture(shelved.path.with_name(SAMPLES_FILE), sample_grid(images, SAMPLE_COLUMNS))
+    write_picture(shelved.path.with_name(SAMPLES_FILE), sample_grid(images))
     facts = TrainingFacts(
         hardware=game.progress.hardware,
         hours=game.progress.seconds / 3600,
@@ -141,7 +139,7 @@ def contract_of(record: RunRecord, game: Game, name: str, license_: str) -> Cont
             dataset=record.data.name,
             images_seen=game.progress.images_seen,
             architecture=f"{settings.architecture} {settings.preset}",
-            loss=settings.game,
+            loss=settings.loss_in_words,
             seed=settings.seed,
             source_commit=record.source_commit,
         ),

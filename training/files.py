@@ -50,10 +50,12 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     try:
         with naming(folder):
             yield aside
-            for path in aside.iterdir():
+            os.sync()  # one file after the other, many would take minutes; what follows tells of errors
+            for path in aside.rglob("*"):
                 _sync(path)
         try:
             aside.rename(folder)
+            sync_names(folder.parent)
         except OSError:
             if not folder.exists():
                 raise

@@ -17,15 +17,18 @@ from training.augment import Strength, augment
 from training.batches import Draws, batch_rows, draw, draw_latents
 from training.data import ImageData
 from training.hardware import hardware
-from training.held_out import Part, Pictures
+from training.held_out import Part
 from training.losses import LOSSES, Objective, discriminator_loss, generator_loss
 from training.networks import build, to_pixels, to_signed
 from training.normalization import full_precision_spectrum, measure_statistics, update_spectrum
+from training.pictures import Pictures
 from training.progress import Progress
 from training.run import CHECKPOINT_FILE, RunError, RunRecord
+from training.sample_grid import sample_labels
 
-SAMPLE_COLUMNS = 10
 Network = TypeVar("Network", bound=nn.Module)
+# the half-life of the average over the images seen, at most: it is not to hold the first weights for long
+EMA_RAMP_UP = 0.05
 # microbatches whose statistics the average draws with
 STATISTICS = 16
 
@@ -56,7 +59,7 @@ class Game:
                 self.classes,
                 settings.normalization,
             )
-        self._half = settings.precision == "bfloat16"
+        self._bfloat16 = settings.precision == "bfloat16"
         self.generator = _channels_last(generator.to(device))
         self.discriminator = _channels_last(discriminator.to(device))
         self.average = copy.deepcopy(self.generator).requires_grad_(requires_grad=False).eval()
@@ -75,11 +78,11 @@ class Game:
     def save(self, folder: Path, name: str = CHECKPOINT_FILE) -> None:
         """Write a checkpoint of the run: the newest, or one by another name. Raises OSError."""
         self.progress.hardware = hardware(self.device)
-        checkpoint.save(folder / name, self._parts())
+        checkpoint.save(folder / name, self._state())
 
     def load(self, folder: Path, name: str = CHECKPOINT_FILE) -> None:
         """Go on from that checkpoint, or say that it was the one before. Raises CheckpointError."""
-        if news := checkpoint.load(folder / name, self._parts()):
+        if news := checkpoint.load(folder / name, self._state()):
             _say(f"{news}, at {self.progress.images_seen:,} images seen")
 
     def return_to(self, folder: Path, name: str) -> None:
@@ -87,7 +90,7 @@ class Game:
 
         Raises CheckpointError.
         """
-        parts = self._parts()
+        parts = self._state()
         del parts["progress"]
         if news := checkpoint.load(folder / name, parts):
             _say(news)
@@ -102,7 +105,7 @@ class Game:
         rise = min(1, (seen + settings.batch) / max(1, settings.warmup))
         for optimizer in (self.discriminator_optimizer, self.generator_optimizer):
             for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate.at(share) * rise * 0.5**self.progress.returns
+                group["lr"] = settings.learning_rate.at(share) * rise * self.progress.learning_rate_share
 
         microbatches = self._microbatches(data)
         losses = self._discriminator_turn(objective, microbatches)
@@ -129,8 +132,7 @@ class Game:
 
     def samples(self) -> NDArray[np.uint8]:
         """Pictures [rows * 10, H, W, C]: a row a class, ten rows when unconditional."""
-        rows = self.classes or SAMPLE_COLUMNS
-        return self.pictures(np.repeat(np.arange(rows), SAMPLE_COLUMNS))
+        return self.pictures(sample_labels(self.classes))
 
     @torch.no_grad()
     def pictures(self, labels: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -138,7 +140,7 @@ class Game:
         latents = self._latents(len(labels), torch.Generator().manual_seed(self.settings.seed))
         drawn = [
             to_pixels(self.average(latents[part], self._one_hot(labels[part]))).cpu()
-            for part in self._parts_of(labels)
+            for part in self._slices(len(labels))
         ]
         return torch.cat(drawn).numpy()
 
@@ -146,15 +148,17 @@ class Game:
     def logits(self, images: Pictures, labels: NDArray[np.int64]) -> NDArray[np.float32]:
         """What the discriminator gives, [n], for images uint8 [n, H, W, C] and labels [n]."""
         judged = [
-            self._judge(to_signed(torch.tensor(images[part]).to(self.device)), self._one_hot(labels[part]))
-            for part in self._parts_of(labels)
+            self._discriminate(
+                to_signed(torch.tensor(images[part]).to(self.device)), self._one_hot(labels[part])
+            )
+            for part in self._slices(len(labels))
         ]
         return torch.cat(judged).cpu().numpy()
 
-    def _parts_of(self, labels: NDArray[np.int64]) -> list[slice]:
+    def _slices(self, images: int) -> list[slice]:
         """A microbatch at a time: more need more memory, and on a CPU more time for each."""
         size = self.settings.microbatch
-        return [slice(start, start + size) for start in range(0, len(labels), size)]
+        return [slice(start, start + size) for start in range(0, images, size)]
 
     def finite(self) -> bool:
         """Whether all weights are finite numbers."""
@@ -169,7 +173,7 @@ class Game:
                 generated = self._generate(draws.latents[0], label)
             loss = discriminator_loss(
                 objective,
-                self._judge,
+                self._discriminate,
                 real,
                 generated,
                 label,
@@ -191,7 +195,7 @@ class Game:
         for real, label, draws in microbatches:
             loss = generator_loss(
                 objective,
-                self._judge,
+                self._discriminate,
                 self._augment(real, draws.augmentation[0]),
                 self._augment(self._generate(draws.latents[1], label), draws.augmentation[2]),
                 label,
@@ -220,15 +224,15 @@ class Game:
     def _generate(self, latent: Tensor, label: Tensor | None) -> Tensor:
         with self._autocast():
             images: Tensor = self.generator(latent, label)
-        return images.float() if self._half else images
+        return images.float() if self._bfloat16 else images
 
-    def _judge(self, images: Tensor, label: Tensor | None) -> Tensor:
+    def _discriminate(self, images: Tensor, label: Tensor | None) -> Tensor:
         with full_precision_spectrum(self.discriminator), self._autocast():
             logits: Tensor = self.discriminator(images.contiguous(memory_format=torch.channels_last), label)
-        return logits.float() if self._half else logits
+        return logits.float() if self._bfloat16 else logits
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._half)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16)
 
     def _augment(self, images: Tensor, numbers: Tensor) -> Tensor:
         return augment(images, numbers, self.strength.value)
@@ -251,7 +255,7 @@ class Game:
         optimizer.zero_grad()
         return means
 
-    def _parts(self) -> dict[str, checkpoint.Stateful]:
+    def _state(self) -> dict[str, checkpoint.Stateful]:
         return {
             "generator": self.generator,
             "discriminator": self.discriminator,
@@ -272,8 +276,7 @@ class Game:
 
     @torch.no_grad()
     def _update_average(self, half_life: float) -> None:
-        # early on a shorter half-life, so that the average does not hold the first weights for long
-        half_life = min(half_life, 0.05 * self.progress.images_seen)
+        half_life = min(half_life, EMA_RAMP_UP * self.progress.images_seen)
         weight = 1 - 0.5 ** (self.settings.batch / half_life)
         for mean, current in zip(self.average.parameters(), self.generator.parameters(), strict=True):
             mean.lerp_(current, weight)

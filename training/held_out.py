@@ -1,47 +1,19 @@
 """The real images that the networks never see, so that what they draw can be measured against them."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.data import ImageData
+from training.pictures import Rows
 
 SHARE = 0.1
 # more would take long to measure: a thousand cost 2.5 % of the time that ten thousand images train for
 MOST = 1_000
 # fewer would say too little to be worth taking them away
 FEWEST = 20
-
-
-class Pictures(Protocol):
-    """Images uint8 [n, H, W, C], in memory or elsewhere."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: Any, /) -> NDArray[np.uint8]: ...
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Some rows of images uint8 [n, H, W, C], read only when they are asked for."""
-
-    images: NDArray[np.uint8]
-    rows: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return len(self.rows), *self.images.shape[1:]
-
-    def __getitem__(self, places: NDArray[np.int64] | slice) -> NDArray[np.uint8]:
-        return self.images[self.rows[places]]
 
 
 @dataclass(frozen=True)

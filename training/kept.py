@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from training.files import replacing
 
-Part = TypeVar("Part", bound=BaseModel)
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 class Kept:
@@ -21,7 +21,7 @@ class Kept:
         key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
         self._folder = folder / key
 
-    def part(self, name: str, kind: type[Part], measure: Callable[[], Part]) -> Part:
+    def part(self, name: str, kind: type[Kind], measure: Callable[[], Kind]) -> Kind:
         """The part as it was kept, or else as measured now."""
         path = self._folder / f"{name}.json"
         try:

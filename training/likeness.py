@@ -42,7 +42,7 @@ def measure(subject: Subject) -> ClassifierLikeness:
     images = min(IMAGES, *(len(every) for every in sets))
     draws = np.random.default_rng(subject.seed)
     test, generated, train = (
-        subject.judge.features(every[np.sort(draws.permutation(len(every))[:images])]) for every in sets
+        subject.classifier.features(every[np.sort(draws.permutation(len(every))[:images])]) for every in sets
     )
     return ClassifierLikeness(
         features="the classes of the real images"

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-import torch
-
 from models.mistake import Mistake
 from training import processes
 from training.data import ImageData
@@ -31,14 +29,14 @@ def run_game(game: Game, data: ImageData, folder: Path, record: RunRecord) -> si
     """
     progress = game.progress
     start = progress.images_seen
-    if processes.total(start, game.device) != start * processes.count():
+    if processes.total(start) != start * processes.count():
         raise RunError(f"the processes found different checkpoints; {folder} must be one folder for all")
     with _failed_writes(folder):
         session = Session(game, data, folder, record)  # a signal that comes meanwhile ends it at once
         shown = Monitor(folder, start, record.images) if processes.is_first() else nullcontext()
         with _signals() as received, shown as monitor:
             verdict = session.begin(monitor)
-            while not verdict and progress.images_seen < record.images and not _asked(received, game.device):
+            while not verdict and progress.images_seen < record.images and not _asked(received):
                 verdict = session.step()
             verdict = verdict or session.end()
     if verdict and verdict.kind == "collapse":
@@ -63,10 +61,10 @@ def conclusion(verdict: Verdict, game: Game) -> str:
     return f"stopped at {game.progress.images_seen:,} images: {verdict.reason}; {kept}"
 
 
-def _asked(received: list[signal.Signals], device: torch.device) -> bool:
+def _asked(received: list[signal.Signals]) -> bool:
     """Whether a signal came to any process, so that all stop after the same step."""
     # a signal that comes in the meantime is not yet known to the others
-    asked = processes.total(len(received), device) > 0
+    asked = processes.total(len(received)) > 0
     if asked and not received:
         received.append(signal.SIGTERM)
     return asked

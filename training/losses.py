@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.penalties import Judge, one_centred, zero_centred
+from training.penalties import Discriminator, one_centred, zero_centred
 
 # images [batch, C, H, W] to what is seen of them, of the same shape
 View = Callable[[Tensor], Tensor]
@@ -117,7 +117,7 @@ LOSSES = {
 
 @dataclass(frozen=True)
 class Objective:
-    """The game that is played: a name of LOSSES, one of PENALTIES, and the weight of the latter.
+    """The game that is played: a name of LOSSES, a penalty, and the weight of the latter.
 
     R1 and R2 weigh gamma / 2 each, as in their papers, the penalty of WGAN-GP gamma.
     """
@@ -143,7 +143,7 @@ class DiscriminatorLoss(NamedTuple):
 
 def discriminator_loss(
     objective: Objective,
-    discriminator: Judge,
+    discriminator: Discriminator,
     real: Tensor,
     generated: Tensor,
     label: Tensor | None,
@@ -180,7 +180,7 @@ def discriminator_loss(
 
 
 def generator_loss(
-    objective: Objective, discriminator: Judge, real: Tensor, generated: Tensor, label: Tensor | None
+    objective: Objective, discriminator: Discriminator, real: Tensor, generated: Tensor, label: Tensor | None
 ) -> Tensor:
     """The same game from the other side; shapes as in `discriminator_loss`."""
     loss = LOSSES[objective.loss]

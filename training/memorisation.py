@@ -1,6 +1,6 @@
 """Whether a generator copies its training images: how near each of its images is to the nearest of them.
 
-Held-out real images, which are no copies, say how near is near.
+Real test images, which are no copies, say how near is near.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ SIDE = 32  # larger images are compared as the means of squares of pixels: a shi
 QUANTILE = 0.01
 BLOCK = 4096
 
-Rows = NDArray[np.uint8] | NDArray[np.float32]  # [n, d]
+Vectors = NDArray[np.uint8] | NDArray[np.float32]  # [n, d]
 
 
 class Pair(BaseModel):
@@ -33,15 +33,15 @@ class Pair(BaseModel):
 class Closeness(BaseModel):
     """Distances to the nearest training image; below 1, `ratio` says that generated images are nearer.
 
-    ratio: median of the generated over median of the held-out. held_out_near: what 1 % of the held-out are
-    nearer than; nearer_share: share of the generated that are, so 0.01 when they are as near.
+    ratio: median of the generated over median of the test images. test_near: what 1 % of these are nearer
+    than; nearer_share: share of the generated that are, so 0.01 when they are as near.
     closest: the nearest pairs, each of other training images.
     """
 
     generated_median: float
-    held_out_median: float
+    test_median: float
     ratio: float
-    held_out_near: float
+    test_near: float
     nearer_share: float
     closest: list[Pair]
 
@@ -50,7 +50,7 @@ class Memorisation(BaseModel):
     """In pixels (root mean square difference, in grey levels of 255) and in the classifier's features."""
 
     generated: int
-    held_out: int
+    test: int
     pixels: Closeness
     features: Closeness
 
@@ -65,13 +65,15 @@ def measure(subject: Subject) -> Memorisation:
     scale = np.sqrt(small[0].shape[1])
     return Memorisation(
         generated=len(generated),
-        held_out=len(test),
+        test=len(test),
         pixels=_closeness(small, scale, "nearest in pixels"),
-        features=_closeness([subject.judge.features(images) for images in sets], 1, "nearest in features"),
+        features=_closeness(
+            [subject.classifier.features(images) for images in sets], 1, "nearest in features"
+        ),
     )
 
 
-def nearest(among: Rows, to: Rows, title: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def nearest(among: Vectors, to: Vectors, title: str) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """For each row of `to` [n, d], the distance to the nearest row of `among` [m, d], and its number: [n]."""
     best = np.full(len(to), np.inf, np.float32)
     number = np.zeros(len(to), np.int64)
@@ -92,13 +94,13 @@ def nearest(among: Rows, to: Rows, title: str) -> tuple[NDArray[np.float64], NDA
     return np.array(exact), number
 
 
-def _closeness(sets: Sequence[Rows], scale: float, title: str) -> Closeness:
+def _closeness(sets: Sequence[Vectors], scale: float, title: str) -> Closeness:
     train, test, generated = sets
     both = np.concatenate([generated, test])
     distances, numbers = nearest(train, both, title)
     distances /= scale
-    ours, held_out = distances[: len(generated)], distances[len(generated) :]
-    near = float(np.quantile(held_out, QUANTILE))
+    ours, theirs = distances[: len(generated)], distances[len(generated) :]
+    near = float(np.quantile(theirs, QUANTILE))
     closest: dict[int, Pair] = {}
     for place in np.argsort(ours, kind="stable"):
         train_number = int(numbers[place])
@@ -108,9 +110,9 @@ def _closeness(sets: Sequence[Rows], scale: float, title: str) -> Closeness:
             break
     return Closeness(
         generated_median=float(np.median(ours)),
-        held_out_median=float(np.median(held_out)),
-        ratio=float(np.median(ours) / np.median(held_out)),
-        held_out_near=near,
+        test_median=float(np.median(theirs)),
+        ratio=float(np.median(ours) / np.median(theirs)),
+        test_near=near,
         nearer_share=float((ours < near).mean()),
         closest=list(closest.values()),
     )

@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from training.bars import BAR
 from training.classifier import BATCH, Batch, fit_batches, shuffled
-from training.held_out import Rows
 from training.kept import Kept
+from training.pictures import Rows
 from training.subject import Subject
 
 # share of the real images: (seeds, share of --presentations)

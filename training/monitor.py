@@ -16,6 +16,7 @@ from models.files import naming
 from training import curves
 from training.bars import BAR
 from training.files import ASIDE, remove_leftover, replacing
+from training.progress import Progress
 from training.run import CURVES_FILE, FILES, LOG_FILE, SAMPLES_FOLDER
 from training.sample_grid import write_picture
 from training.stopping import Measurement
@@ -64,7 +65,7 @@ class Monitor:
         entry = facts | {"images_per_second": (images_seen - before) / (now - start)}
         self._append({"images_seen": images_seen} | entry)
         for name, value in entry.items():
-            if isinstance(value, int | float):
+            if isinstance(value, int | float) and name != "images_seen":
                 self._board.add_scalar(name, value, images_seen)
         self._board.flush()  # a full disk is told here
         self._bar.set_postfix(D=f"{facts['discriminator']:.3f}", G=f"{facts['generator']:.3f}", refresh=False)
@@ -79,13 +80,14 @@ class Monitor:
             "images that it has seen)"
         )
 
-    def returned(self, images_seen: int, reason: str, least: Measurement, learning_rate: float) -> None:
-        """Log and say that a run went back to its best state, at this share of its learning rate."""
-        entry = {"returned_to": least.images_seen, "because": reason, "learning_rate_share": learning_rate}
-        self._append({"images_seen": images_seen} | entry)
+    def returned(self, progress: Progress, reason: str, least: Measurement) -> None:
+        """Log and say that a run went back to its best state."""
+        share = progress.learning_rate_share
+        entry = {"returned_to": least.images_seen, "because": reason, "learning_rate_share": share}
+        self._append({"images_seen": progress.images_seen} | entry)
         self._say(
-            f"{images_seen:,} images: {reason}; back to the best state, of {least.images_seen:,} images, at "
-            f"{learning_rate:g} times the learning rate"
+            f"{progress.images_seen:,} images: {reason}; back to the best state, of {least.images_seen:,} "
+            f"images, at {share:g} times the learning rate"
         )
 
     def show(self, images_seen: int, grid: NDArray[np.uint8]) -> None:

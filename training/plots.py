@@ -97,7 +97,7 @@ def pairs(found: Memorisation, generated: NDArray[np.uint8], train: NDArray[np.u
         (lower, found.features, "the classifier's features (Euclidean distance)", ".2f"),
     ]
     for part, closeness, space, digits in kinds:
-        near = format(closeness.held_out_near, digits)
+        near = format(closeness.test_near, digits)
         part.suptitle(f"closest in {space}; 1 % of the test images are nearer than {near}", fontsize=11)
         _show_pairs(part.subplots(2, columns, squeeze=False), closeness, generated, train, digits)
     return figure

@@ -41,7 +41,8 @@ def joined(device: torch.device) -> Iterator[None]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    # numbers go by the CPU, for on a GPU they would wait for all that it has to do
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     _waiting.group = distributed.new_group(backend="gloo", timeout=PATIENCE)
     yield
     # After an error it would wait for the others, who wait for this process; its end is what tells them.
@@ -104,11 +105,11 @@ def add_up(tensors: Sequence[Tensor]) -> None:
         tensor.copy_(summed.view_as(tensor))
 
 
-def total(number: float, device: torch.device) -> float:
+def total(number: float) -> float:
     """The sum of a number over all processes."""
     if count() == 1:
         return number
-    tensor = torch.tensor(number, dtype=torch.float64, device=device)
+    tensor = torch.tensor(number, dtype=torch.float64)
     with _together():
         distributed.all_reduce(tensor)
     return float(tensor)

@@ -21,10 +21,15 @@ class Progress:
     returns: int = 0
     returned_at: int = 0
 
+    @property
+    def learning_rate_share(self) -> float:
+        """What each return has left of the learning rate."""
+        return 0.5**self.returns
+
     def state_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
         for name, value in state_dict.items():
             setattr(self, name, value)
-        self.measured = [Measurement(**one) for one in state_dict.get("measured", ())]
+        self.measured = [Measurement(**one) for one in state_dict["measured"]]

@@ -112,14 +112,14 @@ def _memorisation(evaluation: Evaluation) -> str:
     found = evaluation.memorisation
     words = (
         f"Distance to the nearest training image, as the median of {found.generated:,} generated and of "
-        f"{found.held_out:,} real test images. A ratio far below 1, or a last column far above 1 %, says "
+        f"{found.test:,} real test images. A ratio far below 1, or a last column far above 1 %, says "
         "that training images are copied."
     )
     rows = [
         (
             name,
             f"{of.generated_median:.3g}",
-            f"{of.held_out_median:.3g}",
+            f"{of.test_median:.3g}",
             f"{of.ratio:.2f}",
             f"{of.nearer_share:.1%}",
         )

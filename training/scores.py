@@ -4,7 +4,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from training.classifier import fit
-from training.held_out import Pictures, Rows
+from training.pictures import Pictures, Rows
 from training.subject import Subject
 
 BLOCK = 1_000  # images that are in memory at once
@@ -44,8 +44,8 @@ def measure(subject: Subject) -> ClassScores:
         seed=subject.seed,
         title="on generated images",
     )
-    right = subject.judge.predict(subject.test_images) == test_labels
-    agrees = subject.judge.predict(generated) == labels
+    right = subject.classifier.predict(subject.test_images) == test_labels
+    agrees = subject.classifier.predict(generated) == labels
     learned = pupil.predict(subject.test_images) == test_labels
     by_class = {
         name: Scores(

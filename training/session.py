@@ -11,7 +11,7 @@ from torch import Tensor
 from training import processes
 from training.data import ImageData
 from training.features import fitted
-from training.game import SAMPLE_COLUMNS, Game
+from training.game import Game
 from training.held_out import split
 from training.monitor import Monitor
 from training.quality import Quality
@@ -89,13 +89,12 @@ class Session:
         self._log(means | asdict(measurement))
         if self._monitor:
             self._monitor.tell(measurement, best(measured))
-            self._monitor.show(measurement.images_seen, sample_grid(self._game.samples(), SAMPLE_COLUMNS))
+            self._monitor.show(measurement.images_seen, sample_grid(self._game.samples()))
             # before the checkpoint that knows of it: a kill between them only has it written again
             if best(measured) is measurement:
                 self._game.save(self._folder, BEST_FILE)
-        verdict = self._weigh(self._judgement())
         self._save()
-        return verdict
+        return self._weigh(self._judgement())
 
     def _measure(self) -> Measurement:
         self._game.settle(self._learned)
@@ -116,7 +115,7 @@ class Session:
         del progress.measured[progress.measured.index(least) + 1 :]
         self._game.return_to(self._folder, BEST_FILE)
         if self._monitor:
-            self._monitor.returned(progress.images_seen, verdict.reason, least, 0.5**progress.returns)
+            self._monitor.returned(progress, verdict.reason, least)
         self._sums, self._logged = {}, progress.images_seen
         self._save()
         return None

@@ -1,7 +1,7 @@
 """When a run has had enough, and when it has collapsed: a policy over what was measured."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
@@ -29,7 +29,7 @@ class Measurement:
     generated ones; variety: spread of features within a class, generated over real, over all classes;
     least_variety: that of the class where it is least; accuracy: the discriminator's, balanced, on real and
     generated images; accuracy_on_seen: the same with real images that it has learned from; class_variety:
-    variety of each class with enough images, where there are several (older versions measured none).
+    variety of each class with enough images, where there are several.
     """
 
     images_seen: int
@@ -40,7 +40,7 @@ class Measurement:
     least_class: str | None
     accuracy: float
     accuracy_on_seen: float
-    class_variety: dict[str, float] = field(default_factory=dict)
+    class_variety: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,7 @@ def _collapse(measured: Sequence[Measurement], since: Sequence[Measurement]) -> 
     for name in names or [None]:
         varieties = [_variety(one, name) for one in measured]
         if max(varieties) > VARIED and all(_variety(one, name) < COLLAPSED for one in row):
-            whose = name or now.least_class
-            within = f" within {whose}" if whose else ""
+            within = f" within {name}" if name else ""
             return Verdict(
                 "collapse", f"the variety{within} fell to {varieties[-1]:.0%} of that of real images"
             )
@@ -105,10 +104,8 @@ def _collapse(measured: Sequence[Measurement], since: Sequence[Measurement]) -> 
 
 
 def _variety(measurement: Measurement, class_name: str | None) -> float:
-    """Of that class, or no more than that, where it is not known."""
-    if class_name is None:
-        return measurement.least_variety
-    return measurement.class_variety.get(class_name, measurement.least_variety)
+    """Of that class, or of all images."""
+    return measurement.variety if class_name is None else measurement.class_variety[class_name]
 
 
 def _enough(

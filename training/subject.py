@@ -1,8 +1,10 @@
 """What an evaluation works on: the generator's images beside real ones, each made when first needed."""
 
+import hashlib
 import sys
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +14,7 @@ from models.shelf import Generator
 from training.classifier import Classifier, fit
 from training.data import ImageData
 from training.exported import ExportedGenerator
-from training.held_out import Rows
-from training.run import source_commit
+from training.pictures import Rows
 
 FEWEST = 10  # real images; fewer say nothing
 
@@ -84,9 +85,9 @@ class Subject:
 
     @property
     def settings(self) -> dict[str, object]:
-        """All that the measures depend on; `source_commit` is that of this code."""
+        """All that the measures depend on."""
         return {
-            "source_commit": source_commit(),
+            "code": _code(),
             "digest": self.generator.digest,
             "train": self.real.train.fingerprint,
             "test": self.real.test.fingerprint,
@@ -114,7 +115,7 @@ class Subject:
         return exported.generate(self.labels, self.seed, truncation)
 
     @cached_property
-    def judge(self) -> Classifier:
+    def classifier(self) -> Classifier:
         """A classifier of the real training images: of their classes, or else of quarter turns."""
         return fit(
             self.real.train.images,
@@ -124,6 +125,12 @@ class Subject:
             seed=self.seed,
             title="on real images" if self.classes else "on turned real images",
         )
+
+
+def _code() -> str:
+    """SHA-256 of the files of this package: a commit would not tell of a change that is not committed."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def refuse_unfit(generator: Generator) -> None:

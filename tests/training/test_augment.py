@@ -59,7 +59,7 @@ def test_translation_by_up_to_an_eighth_fills_with_0(
 
 
 @pytest.mark.parametrize(
-    ("row", "column", "hidden"), [(0.5, 0.5, 64), (0, 0, 16), (0.999, 0.5, 40), (0.5, 0.25, 64)]
+    ("row", "column", "hidden"), [(0.5, 0.5, 64), (0, 0, 16), (0.999, 0.5, 32), (0.5, 0.25, 64)]
 )
 def test_cutout_hides_a_square_of_half_the_side_as_far_as_the_image_goes(
     row: float, column: float, hidden: int

@@ -75,7 +75,7 @@ def test_the_best_is_exported_or_else_the_newest(
     folder = shutil.copytree(trained, tmp_path / "run")
     game = Game(run.read(folder), torch.device("cpu"))
     game.step(digits_data)
-    measured = Measurement(8, 1.5, 0.5, 0.8, 0.6, "3", 0.7, 0.7)
+    measured = Measurement(8, 1.5, 0.5, 0.8, 0.6, "3", 0.7, 0.7, {"3": 0.6})
     game.progress.measured.append(measured)
     game.save(folder, run.BEST_FILE)
     best = export_run(folder, "digits", "mit", Shelf(tmp_path / "models"))
@@ -92,7 +92,7 @@ def test_the_best_is_exported_or_else_the_newest(
 def test_the_newest_is_not_told_as_the_best(trained: Path, digits_data: ImageData, tmp_path: Path) -> None:
     folder = shutil.copytree(trained, tmp_path / "run")
     game = restored(folder)
-    game.progress.measured.append(Measurement(8, 1.5, 0.5, 0.8, 0.6, "3", 0.7, 0.7))
+    game.progress.measured.append(Measurement(8, 1.5, 0.5, 0.8, 0.6, "3", 0.7, 0.7, {"3": 0.6}))
     game.settle(digits_data)
     game.save(folder)
     newest = export_run(folder, "digits", "mit", Shelf(tmp_path / "models"))

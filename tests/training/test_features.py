@@ -7,7 +7,8 @@ import torch
 from tests.digits import digits
 from training.data import ImageData
 from training.features import fitted
-from training.held_out import Part, Rows, split
+from training.held_out import Part, split
+from training.pictures import Rows
 from training.run import CLASSIFIER_FILE
 
 

@@ -110,8 +110,8 @@ def test_a_signal_counts_when_all_processes_know_of_it(
     """One that comes while they ask each other ends the run a step later, in all of them."""
     total, sums = processes.total, []
 
-    def interrupted(number: float, device: torch.device) -> float:
-        sums.append(total(number, device))
+    def interrupted(number: float) -> float:
+        sums.append(total(number))
         if len(sums) == 2:  # the first says that all go on from the same image
             signal.raise_signal(signal.SIGTERM)
         return sums[-1]

@@ -60,8 +60,8 @@ def test_the_test_images_that_are_compared_may_stand_in_any_order(
     copies = np.minimum(train.images[:130], 254) + 1
     sorted_test = replace(test, images=np.concatenate([copies, test.images[130:]]))
     found = measure(subject(train.images[:20], RealImages(train, sorted_test), tmp_path, 200))
-    assert found.held_out == 120
-    assert found.pixels.held_out_median > 5
+    assert found.test == 120
+    assert found.pixels.test_median > 5
 
 
 def test_copies_are_found_and_shown(tmp_path: Path) -> None:
@@ -103,4 +103,4 @@ def test_a_generator_with_classes_is_measured_too(tmp_path: Path) -> None:
     found = measure(Subject(generator, real, images=100, presentations=1_000, seed=0))
     assert found.pixels.nearer_share == 1
     assert found.generated == 100
-    assert found.held_out == len(real.test.images)
+    assert found.test == len(real.test.images)

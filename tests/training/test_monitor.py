@@ -9,6 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from training import curves
 from training.monitor import Monitor
+from training.progress import Progress
 from training.run import CURVES_FILE, LOG_FILE
 from training.stopping import Measurement
 
@@ -99,7 +100,7 @@ def test_the_bar_shows_images_speed_time_left_and_both_losses(
 
 
 def measurement(images_seen: int, distance: float, least_class: str | None = "sandal") -> Measurement:
-    return Measurement(images_seen, distance, 0.5, 0.8, 0.61, least_class, 0.7, 0.76)
+    return Measurement(images_seen, distance, 0.5, 0.8, 0.61, least_class, 0.7, 0.76, {})
 
 
 def test_what_was_measured_is_told_in_a_line_and_logged(
@@ -110,7 +111,7 @@ def test_what_was_measured_is_told_in_a_line_and_logged(
         for now in (best, later):
             monitor.record(now.images_seen, LOSSES | asdict(now))
             monitor.tell(now, best)
-        monitor.returned(20_000, "it broke", best, 0.5)
+        monitor.returned(Progress(20_000, returns=1), "it broke", best)
     told = capsys.readouterr().err
     for line in (
         (
