@@ -115,6 +115,16 @@ class Contract(_Part):
     license: Text
     created: Annotated[AwareDatetime, AfterValidator(_in_utc)]
 
+    @property
+    def inputs(self) -> dict[str, tuple[int, ...]]:
+        """The inputs of the generator, all float32, and the shape of a row of each."""
+        shapes: dict[str, tuple[int, ...]] = {"latent": (self.latent.dim,)}
+        if self.classes:
+            shapes["label"] = (len(self.classes),)
+        if self.truncation == "mapping":
+            shapes["truncation"] = ()
+        return shapes
+
 
 def attach(model: onnx.ModelProto, contract: Contract) -> None:
     """Write the contract into the model's metadata, in place of one that is there."""
@@ -180,11 +190,7 @@ def _check_operators(model: onnx.ModelProto) -> None:
 
 
 def _check_tensors(model: onnx.ModelProto, contract: Contract) -> None:
-    inputs: dict[str, tuple[str, tuple[int, ...]]] = {"latent": ("float32", (contract.latent.dim,))}
-    if contract.classes:
-        inputs["label"] = ("float32", (len(contract.classes),))
-    if contract.truncation == "mapping":
-        inputs["truncation"] = ("float32", ())
+    inputs = {name: ("float32", row) for name, row in contract.inputs.items()}
     shape = contract.image
     outputs = {"image": ("uint8", (shape.height, shape.width, shape.channels))}
     batch = _batch_symbol(model)

@@ -9,16 +9,6 @@ from models.contract import Contract
 from service.rows import Feeds, Images
 
 
-def input_shapes(contract: Contract, rows: int) -> dict[str, tuple[int, ...]]:
-    """The inputs that the generator takes, and their shapes in a batch of so many rows."""
-    shapes: dict[str, tuple[int, ...]] = {"latent": (rows, contract.latent.dim)}
-    if contract.classes:
-        shapes["label"] = (rows, len(contract.classes))
-    if contract.truncation == "mapping":
-        shapes["truncation"] = (rows,)
-    return shapes
-
-
 @dataclass(frozen=True)
 class _Slot:
     inputs: dict[str, onnxruntime.OrtValue]
@@ -62,7 +52,7 @@ class BoundSession:
             return onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, kind, device_type, 0)
 
         shape = contract.image
-        inputs = {name: buffer(sizes, np.float32) for name, sizes in input_shapes(contract, rows).items()}
+        inputs = {name: buffer((rows, *row), np.float32) for name, row in contract.inputs.items()}
         binding = self._session.io_binding()
         for name, value in inputs.items():
             binding.bind_ortvalue_input(name, value)

@@ -14,6 +14,8 @@ class Catalogue:
 
     def __init__(self, generators: Sequence[Generator]) -> None:
         self.generators = tuple(generators)
+        self._newest = {generator.name: generator for generator in reversed(self.generators)}
+        self._found = self._newest | {generator.reference: generator for generator in self.generators}
 
     def find(self, reference: str | None) -> Generator:
         """The generator called "name" (its newest version) or "name:version"; the only name when None.
@@ -21,12 +23,11 @@ class Catalogue:
         Raises Refusal.
         """
         if reference is None:
-            if len({generator.name for generator in self.generators}) == 1:
+            if len(self._newest) == 1:
                 return self.generators[0]
             raise self._refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "there are several generators, name one")
-        for generator in self.generators:
-            if reference in (generator.name, generator.reference):
-                return generator
+        if generator := self._found.get(reference):
+            return generator
         raise self._refusal(HTTPStatus.NOT_FOUND, f"there is no generator {shown(reference)}; there are")
 
     def describe(self) -> dict[str, Any]:

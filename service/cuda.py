@@ -17,7 +17,7 @@ from onnx import TensorProto, helper
 
 from models.contract import MINIMUM_OPSET
 from models.shelf import Generator
-from service.bound import BoundSession, input_shapes
+from service.bound import BoundSession
 from service.buckets import buckets
 from service.errors import EngineError, in_short
 
@@ -101,8 +101,8 @@ def tensorrt_settings(generator: Generator, max_batch: int) -> dict[str, str]:
     engine.mkdir(parents=True, exist_ok=True)
 
     def shapes(rows: int) -> str:
-        sizes = input_shapes(generator.contract, rows).items()
-        return ",".join(f"{name}:{'x'.join(map(str, shape))}" for name, shape in sizes)
+        inputs = generator.contract.inputs.items()
+        return ",".join(f"{name}:{'x'.join(map(str, (rows, *row)))}" for name, row in inputs)
 
     return {
         "device_id": "0",

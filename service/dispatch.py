@@ -53,7 +53,7 @@ class Dispatcher:
 
     `engines` by the name that `make` is called with, each to be run on all `cores` at once, from `start` on.
     While the device has other work, what is quickly made of images is made in the pool `quick`, in which
-    nothing else may be: it is not to wait for what takes seconds. What takes long is always made in `pool`.
+    nothing may be that takes seconds. What takes long is always made in `pool`.
     Lives on the event loop that it is made on.
     """
 
@@ -205,7 +205,8 @@ class Dispatcher:
         # Several workers may be done in another order than they began.
         request.pieces[start] = part
         if request.computed == len(request.rows) and not request.answer.done():
-            making = self._loop.run_in_executor(self._pool, _outcome_of_pieces, request)
+            pool = self._quick if request.quick else self._pool
+            making = self._loop.run_in_executor(pool, _outcome_of_pieces, request)
             making.add_done_callback(lambda done: _answer(request, done.result()))
 
 

@@ -17,7 +17,7 @@ from service.archive import Buffer, stored
 from service.rows import Images
 
 # Copying less than this costs less than sending it by itself.
-SMALL = 2**16
+SMALL = 2**17
 
 
 @dataclass(frozen=True)

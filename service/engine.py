@@ -7,6 +7,7 @@ from math import ceil
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
 from models.shelf import Generator
@@ -43,6 +44,7 @@ class Engine:
             self._session = device.open(generator, max_batch)
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors share no other class
             raise self._refusal("cannot load", error) from None
+        self._one_hot = np.eye(len(generator.contract.classes), dtype=np.float32)
         self._whole: Session | None = None
         # how many rows take less than BRIEF, where any thread may compute them
         self.brief = 0
@@ -63,8 +65,8 @@ class Engine:
         except Exception as error:
             self._check_device(error)
             raise
-        computed = sum(self.padded(len(part)) for part in parts)
-        metrics.of(metrics.PADDING_ROWS, self.generator.reference).inc(computed - len(rows))
+        if padding := sum(self.padded(len(part)) for part in parts) - len(rows):
+            metrics.of(metrics.PADDING_ROWS, self.generator.reference).inc(padding)
         return images[0] if len(images) == 1 else np.concatenate(images)
 
     def padded(self, rows: int) -> int:
@@ -151,16 +153,12 @@ class Engine:
         return (session or self._session).run(self._feeds(rows, size))[: len(rows)]
 
     def _feeds(self, rows: Rows, size: int) -> Feeds:
-        contract = self.generator.contract
-        feeds: Feeds = {"latent": np.zeros((size, contract.latent.dim), np.float32)}
-        feeds["latent"][: len(rows)] = rows.latents
+        feeds: Feeds = {"latent": rows.latents}
         if rows.labels is not None:
-            feeds["label"] = np.zeros((size, len(contract.classes)), np.float32)
-            feeds["label"][np.arange(len(rows)), rows.labels] = 1
+            feeds["label"] = self._one_hot[rows.labels]
         if rows.truncation is not None:
-            feeds["truncation"] = np.zeros(size, np.float32)
-            feeds["truncation"][: len(rows)] = rows.truncation
-        return feeds
+            feeds["truncation"] = rows.truncation
+        return {name: _padded(values, size) for name, values in feeds.items()}
 
     def _check_shape(self, images: Images) -> None:
         shape = self.generator.contract.image
@@ -204,6 +202,13 @@ def _runs_straight(path: Path) -> bool:
     model = onnx.load(path, load_external_data=False)
     nodes = chain(model.graph.node, *(function.node for function in model.functions))
     return not any(attribute.HasField("g") for node in nodes for attribute in node.attribute)
+
+
+def _padded(values: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.float32]:
+    """The rows, and as many of zeros as there are to `size`."""
+    if len(values) < size:
+        values = np.concatenate([values, np.zeros((size - len(values), *values.shape[1:]), np.float32)])
+    return np.ascontiguousarray(values)
 
 
 def _growing(most: int) -> tuple[int, ...]:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# Who leaves within so many seconds is noticed after them: most answers are done by then, unwatched.
+BRIEF = 0.02
 PAGE = Path(__file__).with_name("page.html")
 
 
@@ -130,6 +132,7 @@ async def _read_in_time(request: Request, limit: int, seconds: float) -> bytes:
             f"the body did not arrive whole within {seconds:g} s",
             field="body",
             expected="a whole body, or none",
+            headers={"Connection": "close"},  # what is still to come would be taken for the next request
         ) from None
 
 
@@ -138,20 +141,14 @@ async def _read_json(request: Request, limit: int) -> bytes:
 
     Raises Refusal when it is too large or said to be no JSON.
     """
-    too_large = Refusal(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        f"the body has more than {limit} bytes",
-        field="body",
-        expected=f"at most {limit} bytes",
-    )
     length = request.headers.get("content-length", "0")
     if length.isascii() and length.isdigit() and int(length) > limit:
-        raise too_large
+        raise _too_large(limit)
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > limit:
-            raise too_large
+            raise _too_large(limit)
     media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     is_json = media_type == "application/json" or media_type.endswith("+json")
     if body and not is_json:
@@ -172,6 +169,15 @@ async def _read_json(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
+def _too_large(limit: int) -> Refusal:
+    return Refusal(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        f"the body has more than {limit} bytes",
+        field="body",
+        expected=f"at most {limit} bytes",
+    )
+
+
 async def _unless_gone(work: Coroutine[None, None, T], receive: Receive) -> T:
     """The outcome of the work, which is cancelled when the client disconnects before.
 
@@ -188,7 +194,13 @@ async def _unless_gone(work: Coroutine[None, None, T], receive: Receive) -> T:
         gone = True
         working.cancel()
 
-    watching = asyncio.create_task(watch())
+    watching: asyncio.TimerHandle | asyncio.Task[None]
+
+    def begin() -> None:
+        nonlocal watching
+        watching = asyncio.create_task(watch())
+
+    watching = asyncio.get_running_loop().call_later(BRIEF, begin)
     try:
         return await work
     except asyncio.CancelledError:

@@ -67,7 +67,8 @@ def latents(
     words: Words, distribution: Literal["normal", "uniform"], truncation: float | None = None
 ) -> npt.NDArray[np.float32]:
     """The latents of the rows with these words, truncated to [-truncation, truncation]: float32 [n, dim]."""
-    uniforms = ((words[:, :-1] >> np.uint64(11)) | np.uint64(1)) * 2.0**-53
+    odd = (words[:, :-1] >> np.uint64(11)) | np.uint64(1)
+    uniforms = odd.view(np.int64) * 2.0**-53  # signed integers become floats in less time
     if distribution == "uniform":
         bound = 1.0 if truncation is None else min(truncation, 1.0)
         return (bound * (2 * uniforms - 1)).astype(np.float32)

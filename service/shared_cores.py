@@ -33,10 +33,14 @@ class SharedCores:
     @property
     def free(self) -> int:
         """How many cores no process computes on; at least 1 for a process that computes nothing."""
+        if sum(self._computing) >= self.count:
+            self._forget_the_dead()
+        return max(self.count - sum(self._computing), 0 if self.computing else 1)
+
+    def _forget_the_dead(self) -> None:
         for slot, (pid, batches) in enumerate(zip(self._pids, self._computing, strict=True)):
             if batches and not shared.lives(pid):
                 self._computing[slot] = 0
-        return max(self.count - sum(self._computing), 0 if self.computing else 1)
 
 
 def _counts() -> bytearray | mmap.mmap:

@@ -4,6 +4,7 @@ Each of these cuts the next batch the moment it has computed the last, whatever 
 so that the device never waits for HTTP.
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -11,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Generic, Protocol, TypeVar
 
 from service import metrics
@@ -21,6 +22,9 @@ from service.rows import Images, Rows, concatenate
 from service.shared_cores import SharedCores
 
 logger = logging.getLogger(__name__)
+
+# So many seconds a worker sleeps that found no core free: another process, which frees one, cannot wake it.
+FREED = 0.005
 
 
 class Engine(Protocol):
@@ -179,7 +183,8 @@ class Workers(Generic[J]):
             now = time.monotonic()
             batch, alone, others = self._next(now)
             if batch is None:
-                self._wake.get()
+                with contextlib.suppress(Empty):
+                    self._wake.get(timeout=FREED if self._queue else None)
                 continue
             if others:
                 self._wake.put(None)
