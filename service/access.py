@@ -6,7 +6,6 @@ import re
 import select
 import sys
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,21 +31,19 @@ class Access:
     """ASGI middleware that numbers, times, counts and logs requests.
 
     The log has one line of JSON for a share of `sample` of the requests, and for every failure (status 500
-    and above, except 503), but none for probes. A request id is taken from X-Request-ID or drawn. While
-    `leaving`, answers tell clients to close the connection.
+    and above, except 503), but none for probes. A request id is taken from X-Request-ID or drawn.
     """
 
-    def __init__(self, app: ASGIApp, *, sample: float, leaving: Callable[[], bool]) -> None:
+    def __init__(self, app: ASGIApp, *, sample: float) -> None:
         self._app = app
         self._sample = sample
-        self._leaving = leaving
         self._log = _Log()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = _Exchange(scope, send, self._leaving)
+        exchange = _Exchange(scope, send)
         route = scope["path"] if scope["path"] in ROUTES else OTHER
         metrics.of(metrics.REQUESTS_IN_PROGRESS, route).inc()
         try:
@@ -105,12 +102,11 @@ def _fitting(lines: list[bytes]) -> int:
 class _Exchange:
     """One request and what is sent for it; an exception before any answer counts as a 500."""
 
-    def __init__(self, scope: Scope, send: Send, leaving: Callable[[], bool]) -> None:
+    def __init__(self, scope: Scope, send: Send) -> None:
         self.began = time.monotonic()
         self.status = 500
         self._scope = scope
         self._send = send
-        self._leaving = leaving
         self._bytes = 0
         self._notes: dict[str, Any] = {}
         scope[NOTES] = self._notes
@@ -123,10 +119,6 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = [*message.get("headers", ()), (b"x-request-id", self._id.encode("ascii"))]
-            if self._leaving():
-                # The client is to find another server, before this one closes the connection under its next
-                # request.
-                headers.append((b"connection", b"close"))
             message = {**message, "headers": headers}
         else:
             self._bytes += len(message.get("body", b""))

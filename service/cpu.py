@@ -41,8 +41,10 @@ class CpuSession:
         options.log_severity_level = 3
         # The thread that calls is one of them. By default ONNX Runtime starts one a core of the host.
         options.intra_op_num_threads = threads
-        # Those that wait for work spin: up to 1.9 times the CPU time an image.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Threads that wait for work spin: up to 1.9 times the CPU time an image, unless they stop when a run
+        # ends. Then a row of 2 ms took the same CPU time, and a sixth less time.
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(threads > 1)))
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         # A generator is one chain of nodes: there is nothing to run side by side.
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.inter_op_num_threads = 1

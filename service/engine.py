@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from itertools import chain
 from math import ceil
 from pathlib import Path
@@ -26,8 +27,8 @@ PROBED_VALUES = 2**17
 WORTH_THE_WHOLE = 0.002
 # So many seconds of computing are worth no worker. To hand a row to one and back took 0.3 ms on a virtual
 # machine, whose idle cores wake slowly, and made all else 0.5 ms slower, for its data was in another core's
-# caches.
-BRIEF = 0.001
+# caches. While nothing else is computed, there is less that would have to wait.
+BRIEF, BRIEF_ALONE = 0.001, 0.004
 
 
 class Engine:
@@ -46,8 +47,8 @@ class Engine:
             raise self._refusal("cannot load", error) from None
         self._one_hot = np.eye(len(generator.contract.classes), dtype=np.float32)
         self._whole: Session | None = None
-        # how many rows take less than BRIEF, where any thread may compute them
-        self.brief = 0
+        # how many rows take less than that, where any thread may compute them
+        self.brief = self.brief_alone = 0
         self._sizes = self._session.buckets
         self._known: tuple[Rows, Images] | None = None
 
@@ -86,11 +87,14 @@ class Engine:
             together = self._compute(rows, self._max_batch)
             self._check_shape(together)
             self._settle(rows, together)
-            seconds = self._seconds(rows[:1])
-            if self._device.any_thread and seconds < BRIEF and _runs_straight(self.generator.path):
-                self.brief = min(int(BRIEF / seconds), self._max_batch)
+            seconds = self._seconds(rows[:1], time.thread_time)  # without what may hold the thread up
             if seconds >= WORTH_THE_WHOLE:
                 self._take_the_whole(rows, together)
+            if self._device.any_thread and _runs_straight(self.generator.path):
+                self.brief = min(int(BRIEF / seconds), self._max_batch)
+                if self._whole:
+                    seconds = self._seconds(rows[:1], time.perf_counter, self._whole)
+                self.brief_alone = min(int(BRIEF_ALONE / seconds), WORTH_SHARING, self._max_batch)
             self._known = rows[:1], self._compute(rows[:1], self.padded(1))
         except EngineError:
             raise
@@ -105,13 +109,13 @@ class Engine:
         if all(self._agrees(rows, together, size, whole) for size in sizes):
             self._whole = whole
 
-    def _seconds(self, rows: Rows) -> float:
-        """What they take of a thread's time, without what may hold it up."""
+    def _seconds(self, rows: Rows, clock: Callable[[], float], session: Session | None = None) -> float:
+        """What they take at best."""
         taken = []
         for _ in range(3):
-            began = time.thread_time()
-            self._compute(rows, self.padded(len(rows)))
-            taken.append(time.thread_time() - began)
+            began = clock()
+            self._compute(rows, self.padded(len(rows)), session)
+            taken.append(clock() - began)
         return min(taken)
 
     def _settle(self, rows: Rows, together: Images) -> None:

@@ -20,9 +20,11 @@ from starlette.responses import Response
 
 from service import http, shared
 from service.access import Access
+from service.connections import Connections
 from service.errors import EngineError, JsonErrors
 from service.failure import end_when_a_process_fails, fail
 from service.schemas import GenerateRequest
+from service.shared_count import SharedCount
 from service.start import catalogue_of, read_settings, tracing
 
 logger = logging.getLogger("bentoml.service")
@@ -37,6 +39,7 @@ usage_stats.do_not_track.cache_clear()
 
 # From 1 on; None in the supervisor, and in a process that has none.
 WORKER = bentoml.server_context.worker_index
+NUMBER = (WORKER or 1) - 1
 
 try:
     settings = read_settings()
@@ -86,7 +89,7 @@ class Ganserve:
         # BentoML's supervisor imports this module too, and needs neither SciPy nor ONNX Runtime.
         from service.generation import Generation  # noqa: PLC0415
 
-        self.generation = Generation(catalogue, settings, process=(WORKER or 1) - 1)
+        self.generation = Generation(catalogue, settings, process=NUMBER)
         self.loading: asyncio.Task[None] | None = None
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
@@ -184,7 +187,13 @@ generate: Any = Ganserve.apis["generate"]  # type: ignore[attr-defined]
 generate.doc = inspect.cleandoc(generate.doc)
 # The first is the outermost.
 Ganserve.add_asgi_middleware(  # type: ignore[attr-defined]
-    Access, sample=settings.log_sample, leaving=lambda: get_current_service().generation.leaving
+    Access, sample=settings.log_sample
+)
+Ganserve.add_asgi_middleware(  # type: ignore[attr-defined]
+    Connections,
+    leaving=lambda: get_current_service().generation.leaving,
+    requests=SharedCount(shared.REQUESTS, NUMBER),
+    others=settings.processes - 1,
 )
 Ganserve.add_asgi_middleware(JsonErrors)  # type: ignore[attr-defined]
 Ganserve.add_asgi_middleware(  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ from service import SHARED_FOLDER
 # Two slots a process, of two numbers of four bytes: when it reloads, BentoML's supervisor starts the next
 # processes before it stops the last, and numbers them on.
 COUNT_BYTES = 2 * 2 * 4
-_COUNTS = "computing"
+COMPUTING, REQUESTS = "computing", "requests"
 
 
 def share(processes: int) -> None:
@@ -21,7 +21,8 @@ def share(processes: int) -> None:
     atexit.register(remove)
     # For as long as this process keeps it open: systemd would clean up old files around it (tmpfiles.d(5)).
     fcntl.flock(os.open(place, os.O_RDONLY), fcntl.LOCK_EX)
-    (Path(place) / _COUNTS).write_bytes(bytes(COUNT_BYTES * processes))
+    for name in (COMPUTING, REQUESTS):
+        (Path(place) / name).write_bytes(bytes(COUNT_BYTES * processes))
 
 
 def remove() -> None:
@@ -36,10 +37,10 @@ def folder() -> Path | None:
     return Path(name) if name else None
 
 
-def counts() -> Path | None:
-    """The file with COUNT_BYTES for each process."""
+def counts(name: str) -> Path | None:
+    """The file with COUNT_BYTES for each process: COMPUTING or REQUESTS."""
     place = folder()
-    return place and place / _COUNTS
+    return place and place / name
 
 
 def tell_that_warm() -> None:

@@ -32,6 +32,10 @@ class Engine(Protocol):
     def brief(self) -> int:
         """How many rows are computed sooner where they are asked for than in a worker; none on a GPU."""
 
+    @property
+    def brief_alone(self) -> int:
+        """The same while nothing else is computed."""
+
     def warm_up(self) -> None:
         """Make ready to run. Raises EngineError."""
 
@@ -136,13 +140,14 @@ class Workers(Generic[J]):
             if self._closing or self._cores.computing:
                 return None
             self._hear()
-            batch = self._queue.cut(now) if self._brief() else None
+            alone = self._cores.free == self._cores.count
+            batch = self._queue.cut(now) if self._brief(alone=alone) else None
             self._show_queue()
             if batch is None:
                 return None
             self._cores.computing += 1
         try:
-            outcome = self._compute(batch, alone=False)
+            outcome = self._compute(batch, alone=alone)
         finally:
             with self._policy:
                 self._cores.computing -= 1
@@ -215,9 +220,14 @@ class Workers(Generic[J]):
             else:
                 self._queue.leave(job)
 
-    def _brief(self) -> bool:
-        waiting = {name: rows for name in self._engines if (rows := self._queue.rows(name))}
-        return len(waiting) == 1 and all(rows <= self._engines[name].brief for name, rows in waiting.items())
+    def _brief(self, *, alone: bool) -> bool:
+        waiting = [
+            (engine, rows) for name, engine in self._engines.items() if (rows := self._queue.rows(name))
+        ]
+        if len(waiting) != 1:
+            return False
+        ((engine, rows),) = waiting
+        return rows <= (engine.brief_alone if alone else engine.brief)
 
     def _compute(self, batch: Batch[J], *, alone: bool) -> Images | BatchFailed | DeviceLost:
         try:

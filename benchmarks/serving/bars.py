@@ -4,6 +4,7 @@ import math
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from benchmarks.serving.alone import Fairness, Noop, Overload
 from benchmarks.serving.rounds import ARRAYS, MANY, ONE, WORKLOADS, Results, Workload
@@ -32,11 +33,11 @@ def of_generator(results: Results, generator: str) -> Iterator[Bar]:
     best, who = _best_peer(results, generator, MANY)
     ratio = many.images_per_second / best
     yield Bar(f"{generator}: {MANY.title}, over the best peer", "1.25", f"{ratio:.2f} ({who})", ratio >= 1.25)
-    best, way = limit.best()
-    ratio = arrays.images_per_second / best
-    yield Bar(
-        f"{generator}: {ARRAYS.title}, over bare `session.run`", "0.95", f"{ratio:.2f} ({way})", ratio >= 0.95
-    )
+    for way, by_batch in limit.ways.items():
+        batch, best = max(by_batch.items(), key=itemgetter(1))
+        ratio = arrays.images_per_second / best
+        title = f"{generator}: {ARRAYS.title}, over bare `session.run`, {way}"
+        yield Bar(title, "0.95", f"{ratio:.2f} (batch {batch})", ratio >= 0.95)
     best, who = _best_peer(results, generator, ARRAYS)
     ratio = arrays.images_per_second / best
     yield Bar(

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.serving import environments
-from benchmarks.serving.bare import Bare
+from benchmarks.serving.bare import BATCHES, Bare
 from benchmarks.serving.bars import Bar
 from benchmarks.serving.rounds import WORKLOADS, Cell, Results, Workload
 from benchmarks.serving.servers import SERVERS
@@ -58,7 +58,7 @@ def tables(results: Results, generator: str) -> str:
     """A table for each load."""
     limit = results.limit(generator)
     parts = [_limit_table(generator, limit)]
-    parts += [_table(results, generator, workload, limit.best()[0]) for workload in WORKLOADS]
+    parts += [_table(results, generator, workload, limit.best) for workload in WORKLOADS]
     return "\n\n".join(parts)
 
 
@@ -68,14 +68,8 @@ def bars_table(bars: Sequence[Bar]) -> str:
 
 
 def _limit_table(generator: str, limit: Bare) -> str:
-    rows = [
-        (way, *(f"{speed:.0f}" for speed in by.values()))
-        for way, by in (
-            (f"one session of {CORES} threads", limit.one_session),
-            ("a loop a core", limit.a_loop_a_core),
-        )
-    ]
-    header = ("images/s at a batch of", *(str(batch) for batch in limit.one_session))
+    rows = [(way, *(f"{speed:.0f}" for speed in by_batch.values())) for way, by_batch in limit.ways.items()]
+    header = ("images/s at a batch of", *map(str, BATCHES))
     return f"**{generator}: bare `session.run`**\n\n{_markdown(header, rows)}"
 
 

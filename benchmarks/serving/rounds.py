@@ -73,7 +73,7 @@ class Results:
         """The median of each value of the bare session."""
         runs = self.bare[generator]
         return Bare(
-            one_session=_median_by_batch([run.one_session for run in runs]),
+            as_it_comes=_median_by_batch([run.as_it_comes for run in runs]),
             a_loop_a_core=_median_by_batch([run.a_loop_a_core for run in runs]),
             row_ms=statistics.median(run.row_ms for run in runs),
             encode_ms=statistics.median(run.encode_ms for run in runs),
@@ -88,6 +88,7 @@ def measure(results: Results, server: Server, generator: Generator, seconds: int
         with started(server, generator.path) as running:
             for question in (server.picture, server.arrays):
                 question.check(running.url, image.height, image.width, image.channels)
+            for question in (server.arrays, server.picture):  # what the last one leaves is done at once
                 warm_up(running, question)
             for workload in WORKLOADS:
                 cell = measure_cell(running, server, workload, seconds)
@@ -130,8 +131,7 @@ def measure_bare(results: Results, generator: Generator, seconds: int) -> None:
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     bare = Bare.model_validate_json(done.stdout)
     results.bare[generator.name].append(bare)
-    speed, way = bare.best()
-    print(f"{generator.name}, bare session.run: {speed:.0f} images/s ({way})", flush=True)
+    print(f"{generator.name}, bare session.run: {bare.best:.0f} images/s", flush=True)
 
 
 def in_turn(servers: Sequence[Server], round_: int) -> Iterable[Server]:

@@ -30,6 +30,7 @@ class Gated:
     last: int | None = None
     done: threading.Event = field(default_factory=threading.Event)
     brief: int = 0
+    brief_alone: int = 0
 
     def warm_up(self) -> None:
         self.warm_in.append(threading.get_ident())
@@ -81,9 +82,10 @@ def run(
     max_batch: int = 4,
     workers: int = 1,
     brief: int = 0,
+    brief_alone: int = 0,
 ) -> None:
     async def main() -> None:
-        engine = Gated(brief=brief)
+        engine = Gated(brief=brief, brief_alone=max(brief, brief_alone))
         pool, quick = (ThreadPoolExecutor(2, thread_name_prefix=name) for name in ("pool", "quick"))
         dispatcher = Dispatcher(
             {"a": engine, "b": engine}, pool, quick, max_batch=max_batch, cores=SharedCores(workers)

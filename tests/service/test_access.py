@@ -1,6 +1,5 @@
 """What is logged and counted of a request, seen from a running server."""
 
-import asyncio
 import json
 import re
 import threading
@@ -13,10 +12,8 @@ import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
-from starlette.types import Message, Receive, Scope, Send
 
 from models.shelf import Shelf
-from service.access import Access
 from tests.service.server import PATIENCE, Server, running
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -159,27 +156,6 @@ def test_paths_that_clients_make_up_do_not_grow_the_metrics(client: httpx.Client
 def test_what_nobody_got_has_no_bytes(server: Server, client: httpx.Client) -> None:
     client.head("/generate", headers={"X-Request-ID": "head"})
     assert line_of(server, "head")["bytes"] == 0
-
-
-def test_answers_that_begin_while_the_service_leaves_close_the_connection() -> None:
-    messages: list[Message] = []
-    leaving = False
-
-    async def application(_: Scope, __: Receive, send: Send) -> None:
-        nonlocal leaving
-        leaving = not leaving  # while the request is being answered
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-
-    async def send(message: Message) -> None:
-        messages.append(message)
-
-    async def main() -> None:
-        access = Access(application, sample=0, leaving=lambda: leaving)
-        for _ in range(2):
-            await access({"type": "http", "method": "GET", "path": "/", "headers": []}, asyncio.Future, send)
-
-    asyncio.run(main())
-    assert [dict(message["headers"]).get(b"connection") for message in messages] == [b"close", None]
 
 
 @pytest.fixture(scope="module")

@@ -61,6 +61,18 @@ def test_more_rows_or_several_generators_are_for_the_workers(asked: list[tuple[s
     run(test, brief=2)
 
 
+def test_more_are_computed_here_while_nothing_else_is() -> None:
+    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
+        engine.open()
+        for few in (1, 2, 3), (1, 2, 3, 4):
+            assert numbers(await images(dispatcher, "a", rows(*few), in_a_minute())) == [*few]
+            assert (HERE in engine.threads) is (len(few) <= 3)
+            engine.threads.clear()
+        assert engine.alone[0]
+
+    run(test, brief=1, brief_alone=3)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_while_a_worker_computes_the_event_loop_does_not(workers: int) -> None:
     async def test(engine: Gated, dispatcher: Dispatcher) -> None:
@@ -125,14 +137,16 @@ def test_rows_are_brief_where_any_thread_computes_them_quickly(
 ) -> None:
     device = Breakable(seconds=seconds, any_thread=any_thread)
     engine = Engine(placed(tmp_path, tiny_generator()), device, max_batch=16)
-    assert engine.brief == 0
+    assert engine.brief == engine.brief_alone == 0
     engine.warm_up()
     assert (engine.brief > 0) is (any_thread and not seconds)
     assert engine.brief <= 16
+    assert (engine.brief_alone > 0) is any_thread
+    assert engine.brief_alone <= 8
 
 
 def test_rows_of_a_graph_that_loops_are_never_brief(tmp_path: Path) -> None:
     """One row may take as long as it likes, whatever others took."""
     engine = Engine(placed(tmp_path, endless_generator(always=False)), Cpu(1), max_batch=16)
     engine.warm_up()
-    assert engine.brief == 0
+    assert engine.brief == engine.brief_alone == 0

@@ -159,6 +159,25 @@ def test_what_cannot_be_made_fails_its_own_request_only(quick: bool) -> None:
     run(test)
 
 
+def test_what_is_quickly_made_of_several_batches_does_not_wait_either() -> None:
+    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
+        engine.open()
+        gate = threading.Event()
+        tasks = [
+            asyncio.create_task(
+                dispatcher.make("a", rows(number), in_a_minute(), lambda _: gate.wait(10), quick=False)
+            )
+            for number in (1, 2)  # as many as the pool has threads
+        ]
+        several = await images(dispatcher, "a", rows(*range(20, 30)), in_a_minute())
+        assert numbers(several) == [*range(20, 30)]
+        assert not any(task.done() for task in tasks)
+        gate.set()
+        await asyncio.gather(*tasks)
+
+    run(test)
+
+
 def test_what_is_quickly_made_does_not_wait_for_what_takes_long() -> None:
     async def test(engine: Gated, dispatcher: Dispatcher) -> None:
         gate, busy = threading.Event(), threading.Semaphore(0)

@@ -213,6 +213,7 @@ def test_a_body_that_never_ends_is_the_clients_fault(catalogue: Catalogue) -> No
         scope = {"type": "http", "method": "POST", "path": "/generate", "headers": []}
         answer = await http.generate(Request(scope, receive), generation, body_limit=LIMIT, seconds=0.01)
         assert answer.status_code == 408
+        assert answer.headers["Connection"] == "close"
         assert json.loads(bytes(answer.body))["error"]["field"] == "body"
 
     run(test, catalogue)

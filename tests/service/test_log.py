@@ -48,7 +48,7 @@ def test_the_kernel_gets_whole_lines_that_it_keeps_whole(path: str, monkeypatch:
     pipe = stdout(monkeypatch)
 
     async def main() -> None:
-        access = Access(application, sample=1, leaving=lambda: False)
+        access = Access(application, sample=1)
         scopes = [{"type": "http", "method": "POST", "path": path, "headers": []} for _ in range(100)]
         await asyncio.gather(*(access(scope, send, send) for scope in scopes))  # type: ignore[arg-type]
         await asyncio.sleep(0)
@@ -65,7 +65,7 @@ def test_lines_go_where_they_went_while_a_library_is_kept_quiet(monkeypatch: pyt
     scope = {"type": "http", "method": "GET", "path": "/models", "headers": []}
 
     async def main() -> None:
-        access = Access(application, sample=1, leaving=lambda: False)
+        access = Access(application, sample=1)
         with contextlib.redirect_stdout(io.StringIO()):
             await access(scope, send, send)  # type: ignore[arg-type]
             await asyncio.sleep(0)

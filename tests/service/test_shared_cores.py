@@ -85,3 +85,24 @@ def test_rows_are_shared_with_a_core_that_no_process_computes_on(computing: int,
         assert not any(engine.alone)
 
     run(test, max_batch=64, workers=2)
+
+
+def test_a_core_that_another_process_leaves_is_found() -> None:
+    """Nobody wakes the worker that waits for it."""
+    other = SharedCores(2, 1)
+
+    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
+        other.computing = 1
+        tasks = []
+        for number in (1, 2):
+            tasks.append(asyncio.create_task(images(dispatcher, "a", rows(number), in_a_minute())))
+            await until(lambda: engine.batches[:1] == [[1]])
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert engine.batches == [[1]]
+        other.computing = 0
+        await until(lambda: engine.batches == [[1], [2]])
+        engine.open()
+        assert [numbers(await task) for task in tasks] == [[1], [2]]
+
+    run(test, workers=2)

@@ -1,0 +1,61 @@
+"""Which of the processes that share the port a client is connected to: it may be told to connect anew.
+
+Processes take connections as they come, and when many come at once the first to wake takes them all, for as
+long as they are kept: of 16, both processes had 8 in one start of ten, and one had all of them in another.
+"""
+
+import time
+from collections.abc import Callable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.shared_count import SharedCount
+
+# So many requests more than the others have are no reason to send anybody away.
+LEEWAY = 2
+# Seconds between two clients who are sent away, so that they do not all meet at the other process.
+PAUSE = 0.05
+
+
+class Connections:
+    """ASGI middleware that has clients close their connection after an answer.
+
+    All of them while `leaving`, before the process closes the connection under their next request. Else one
+    now and then where this process answers more than twice as many `requests` as each of the `others` does:
+    the new connection is taken by a process that waits for one.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, leaving: Callable[[], bool], requests: SharedCount, others: int
+    ) -> None:
+        self._app = app
+        self._leaving = leaving
+        self._requests = requests
+        self._others = others
+        self._next = 0.0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_away(message: Message) -> None:
+            if message["type"] == "http.response.start" and (self._leaving() or self._have_too_many()):
+                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+            await send(message)
+
+        self._requests.own += 1
+        try:
+            await self._app(scope, receive, send_away)
+        finally:
+            self._requests.own -= 1
+
+    def _have_too_many(self) -> bool:
+        own = self._requests.own
+        if not self._others or own <= LEEWAY or (now := time.monotonic()) < self._next:
+            return False
+        self._requests.forget_the_dead()
+        if own <= 2 * (self._requests.total - own) / self._others + LEEWAY:
+            return False
+        self._next = now + PAUSE
+        return True

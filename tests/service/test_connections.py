@@ -1,0 +1,91 @@
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from service import SHARED_FOLDER, shared
+from service.connections import PAUSE, Connections
+from service.shared_count import SharedCount
+
+REQUEST = {"type": "http", "method": "GET", "path": "/", "headers": []}
+
+
+@pytest.fixture(autouse=True)
+def two_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.setenv(SHARED_FOLDER, "")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    shared.share(2)
+    yield
+    shared.remove()
+
+
+async def answer(_: Scope, __: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"a", b"b")]})
+    await send({"type": "http.response.body"})
+
+
+def closed(connections: Connections, times: int = 1) -> list[bool]:
+    """Whether each of so many answers closes its connection."""
+    told: list[bool] = []
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            assert (b"a", b"b") in message["headers"]
+            told.append((b"connection", b"close") in message["headers"])
+
+    async def ask() -> None:
+        for _ in range(times):
+            await connections(REQUEST, asyncio.Future, send)
+
+    asyncio.run(ask())
+    return told
+
+
+def test_answers_that_begin_while_the_service_leaves_close_the_connection() -> None:
+    leaving = False
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal leaving
+        leaving = not leaving  # while the request is being answered
+        await answer(scope, receive, send)
+
+    connections = Connections(
+        application, leaving=lambda: leaving, requests=SharedCount("requests"), others=0
+    )
+    assert closed(connections, times=2) == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "sent_away"), [(2, 0, False), (3, 0, True), (8, 3, False), (9, 3, True), (9, 9, False)]
+)
+def test_who_has_far_more_requests_than_the_other_sends_one_away(
+    own: int, other: int, sent_away: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    requests, others = SharedCount("requests", 0), SharedCount("requests", 1)
+    connections = Connections(answer, leaving=lambda: False, requests=requests, others=1)
+    requests.own, others.own = own - 1, other  # the one that is asked comes on top
+    assert closed(connections, times=3) == [sent_away, False, False]
+    assert requests.own == own - 1
+    now += PAUSE
+    assert closed(connections) == [sent_away]
+
+
+def test_a_process_by_itself_sends_nobody_away() -> None:
+    requests = SharedCount("requests", 0)
+    requests.own = 100
+    connections = Connections(answer, leaving=lambda: False, requests=requests, others=0)
+    assert closed(connections) == [False]
+
+
+def test_an_application_that_fails_leaves_no_request_behind() -> None:
+    async def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    requests = SharedCount("requests", 0)
+    with pytest.raises(ZeroDivisionError):
+        closed(Connections(fail, leaving=lambda: False, requests=requests, others=1))
+    assert requests.own == 0
