@@ -6,6 +6,7 @@ long as they are kept: of 16, both processes had 8 in one start of ten, and one 
 
 import time
 from collections.abc import Callable
+from statistics import fmean
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,17 +22,14 @@ class Connections:
     """ASGI middleware that has clients close their connection after an answer.
 
     All of them while `leaving`, before the process closes the connection under their next request. Else one
-    now and then where this process answers more than twice as many `requests` as each of the `others` does:
-    the new connection is taken by a process that waits for one.
+    now and then where this process answers more than twice as many `requests` as the others that are present
+    do on average: whichever process waits for a connection first takes the next one.
     """
 
-    def __init__(
-        self, app: ASGIApp, *, leaving: Callable[[], bool], requests: SharedCount, others: int
-    ) -> None:
+    def __init__(self, app: ASGIApp, *, leaving: Callable[[], bool], requests: SharedCount) -> None:
         self._app = app
         self._leaving = leaving
         self._requests = requests
-        self._others = others
         self._next = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,10 +50,10 @@ class Connections:
 
     def _have_too_many(self) -> bool:
         own = self._requests.own
-        if not self._others or own <= LEEWAY or (now := time.monotonic()) < self._next:
+        if own <= LEEWAY or (now := time.monotonic()) < self._next:
             return False
-        self._requests.forget_the_dead()
-        if own <= 2 * (self._requests.total - own) / self._others + LEEWAY:
+        others = self._requests.others
+        if not others or own <= 2 * fmean(others) + LEEWAY:
             return False
         self._next = now + PAUSE
         return True

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Callable
 from itertools import chain
 from math import ceil
 from pathlib import Path
@@ -25,9 +24,9 @@ logger = logging.getLogger(__name__)
 PROBED_VALUES = 2**17
 # Threads that share a row of fewer seconds wait for each other for longer than they save.
 WORTH_THE_WHOLE = 0.002
-# So many seconds of computing are worth no worker. To hand a row to one and back took 0.3 ms on a virtual
-# machine, whose idle cores wake slowly, and made all else 0.5 ms slower, for its data was in another core's
-# caches. While nothing else is computed, there is less that would have to wait.
+# So many seconds of a thread's computing are worth no worker. To hand a row to one and back took 0.3 ms on a
+# virtual machine, whose idle cores wake slowly, and made all else 0.5 ms slower, for its data was in another
+# core's caches. While nothing else is computed, there is less that would have to wait.
 BRIEF, BRIEF_ALONE = 0.001, 0.004
 
 
@@ -87,14 +86,13 @@ class Engine:
             together = self._compute(rows, self._max_batch)
             self._check_shape(together)
             self._settle(rows, together)
-            seconds = self._seconds(rows[:1], time.thread_time)  # without what may hold the thread up
+            seconds = self._seconds(rows[:1])
             if seconds >= WORTH_THE_WHOLE:
                 self._take_the_whole(rows, together)
             if self._device.any_thread and _runs_straight(self.generator.path):
                 self.brief = min(int(BRIEF / seconds), self._max_batch)
-                if self._whole:
-                    seconds = self._seconds(rows[:1], time.perf_counter, self._whole)
-                self.brief_alone = min(int(BRIEF_ALONE / seconds), WORTH_SHARING, self._max_batch)
+                most = min(WORTH_SHARING, self._max_batch)
+                self.brief_alone = max(self.brief, min(int(BRIEF_ALONE / seconds), most))
             self._known = rows[:1], self._compute(rows[:1], self.padded(1))
         except EngineError:
             raise
@@ -109,13 +107,13 @@ class Engine:
         if all(self._agrees(rows, together, size, whole) for size in sizes):
             self._whole = whole
 
-    def _seconds(self, rows: Rows, clock: Callable[[], float], session: Session | None = None) -> float:
-        """What they take at best."""
+    def _seconds(self, rows: Rows) -> float:
+        """What they take of a thread's time, without what may hold it up."""
         taken = []
         for _ in range(3):
-            began = clock()
-            self._compute(rows, self.padded(len(rows)), session)
-            taken.append(clock() - began)
+            began = time.thread_time()
+            self._compute(rows, self.padded(len(rows)))
+            taken.append(time.thread_time() - began)
         return min(taken)
 
     def _settle(self, rows: Rows, together: Images) -> None:

@@ -132,7 +132,7 @@ async def _read_in_time(request: Request, limit: int, seconds: float) -> bytes:
             f"the body did not arrive whole within {seconds:g} s",
             field="body",
             expected="a whole body, or none",
-            headers={"Connection": "close"},  # what is still to come would be taken for the next request
+            headers={"Connection": "close"},  # or else what is still to come would be read, to be dropped
         ) from None
 
 

@@ -94,7 +94,9 @@ MODEL = Gauge(
     multiprocess_mode="livemax",
 )
 PROCESSES = Gauge("ganserve_processes", "The processes that serve.", multiprocess_mode="livesum")
-READY = Gauge("ganserve_ready", "1 while GET /readyz answers 200.", multiprocess_mode="livemin")
+READY = Gauge(
+    "ganserve_ready", "1 while every process that has begun to load is ready.", multiprocess_mode="livemin"
+)
 
 REQUESTS = Counter("ganserve_requests", "Requests answered.", ["route", "status"])
 REQUEST_SECONDS = Histogram(

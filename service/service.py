@@ -50,6 +50,10 @@ except SystemExit:
         fail()
     raise
 
+# Being answered. Until it is warm, nobody is to send callers here.
+requests = SharedCount(shared.REQUESTS, NUMBER)
+requests.present = False
+
 # What BentoML's clients save the answer as, whatever its format is.
 File = Annotated[Path, ContentType("image/png")]
 
@@ -117,6 +121,7 @@ class Ganserve:
 
         def leave() -> None:
             self.generation.leave()
+            requests.present = False
             loop.call_later(settings.drain, stop, signal.SIGTERM, None)
             # A client that does not read would hold the process, and so would a device that hangs, perhaps
             # with the event loop.
@@ -173,6 +178,7 @@ class Ganserve:
                 logger.critical("ganserve: %s", why, exc_info=not known)
             fail()
         else:
+            requests.present = not self.generation.leaving
             references = ", ".join(generator.reference for generator in catalogue.generators)
             logger.info("Ready: %s", references)
             # What is there by now stays until the end. To look through it for garbage again and again, every
@@ -192,8 +198,7 @@ Ganserve.add_asgi_middleware(  # type: ignore[attr-defined]
 Ganserve.add_asgi_middleware(  # type: ignore[attr-defined]
     Connections,
     leaving=lambda: get_current_service().generation.leaving,
-    requests=SharedCount(shared.REQUESTS, NUMBER),
-    others=settings.processes - 1,
+    requests=requests,
 )
 Ganserve.add_asgi_middleware(JsonErrors)  # type: ignore[attr-defined]
 Ganserve.add_asgi_middleware(  # type: ignore[attr-defined]

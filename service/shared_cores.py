@@ -23,6 +23,6 @@ class SharedCores:
     @property
     def free(self) -> int:
         """How many cores no process computes on; at least 1 for a process that computes nothing."""
-        if self._batches.total >= self.count:
+        if self._batches.total > self.computing:
             self._batches.forget_the_dead()
         return max(self.count - self._batches.total, 0 if self.computing else 1)

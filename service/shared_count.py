@@ -18,7 +18,7 @@ class SharedCount:
         numbers = memoryview(_bytes(name)).cast("I")
         self._pids, self._numbers = numbers[::2], numbers[1::2]
         self.own = 0
-        self._pids[process] = os.getpid()
+        self.present = True
 
     @property
     def own(self) -> int:
@@ -28,6 +28,23 @@ class SharedCount:
     @own.setter
     def own(self, number: int) -> None:
         self._numbers[self._process] = number
+
+    @property
+    def present(self) -> bool:
+        """Whether this process is one of the `others` of the others."""
+        return bool(self._pids[self._process])
+
+    @present.setter
+    def present(self, present: bool) -> None:
+        self._pids[self._process] = os.getpid() if present else 0
+
+    @property
+    def others(self) -> list[int]:
+        """Those of the other processes that are present, and live."""
+        slots = enumerate(zip(self._pids, self._numbers, strict=True))
+        return [
+            number for slot, (pid, number) in slots if slot != self._process and pid and shared.lives(pid)
+        ]
 
     @property
     def total(self) -> int:

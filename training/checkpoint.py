@@ -86,7 +86,7 @@ def load(path: Path, parts: dict[str, Stateful]) -> str | None:
             raise CheckpointError(f"the checkpoint {source} holds no {name}")
         try:
             part.load_state_dict(states[name])
-        except (RuntimeError, ValueError, KeyError) as error:
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"the {name} of the checkpoint {source} does not fit: {error}") from None
     return news
 

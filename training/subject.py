@@ -7,8 +7,13 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
+import scipy
+import torch
 from numpy.typing import NDArray
 
+import models
+import training
 from models.mistake import Mistake
 from models.shelf import Generator
 from training.classifier import Classifier, fit
@@ -88,6 +93,7 @@ class Subject:
         """All that the measures depend on."""
         return {
             "code": _code(),
+            "packages": [package.__version__ for package in (np, onnxruntime, scipy, torch)],
             "digest": self.generator.digest,
             "train": self.real.train.fingerprint,
             "test": self.real.test.fingerprint,
@@ -128,8 +134,8 @@ class Subject:
 
 
 def _code() -> str:
-    """SHA-256 of the files of this package: a commit would not tell of a change that is not committed."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
+    """SHA-256 of our files: a commit would not tell of a change that is not committed."""
+    files = [file for room in (training, models) for file in sorted(Path(room.__path__[0]).glob("*.py"))]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 

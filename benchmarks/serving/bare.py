@@ -49,7 +49,7 @@ class Bare(BaseModel):
 
 def measure(generator: Generator, cores: int, seconds: float) -> Bare:
     """For `seconds` at each batch and way."""
-    together, alone = _session(generator.path), _session(generator.path, threads=1)
+    together, alone = _session(generator.path, cores), _session(generator.path, 1)
     feeds = {batch: _feeds(generator.contract, batch) for batch in BATCHES}
     row_seconds = (
         statistics.median(_times(partial(session.run, ["image"], feeds[1]), seconds))
@@ -63,8 +63,7 @@ def measure(generator: Generator, cores: int, seconds: float) -> Bare:
     )
 
 
-def _session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
-    """With so many threads; with 0, as ONNX Runtime does by default, one a core."""
+def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -85,7 +85,7 @@ def run(
     brief_alone: int = 0,
 ) -> None:
     async def main() -> None:
-        engine = Gated(brief=brief, brief_alone=max(brief, brief_alone))
+        engine = Gated(brief=brief, brief_alone=brief_alone or brief)
         pool, quick = (ThreadPoolExecutor(2, thread_name_prefix=name) for name in ("pool", "quick"))
         dispatcher = Dispatcher(
             {"a": engine, "b": engine}, pool, quick, max_batch=max_batch, cores=SharedCores(workers)

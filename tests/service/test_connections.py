@@ -66,18 +66,21 @@ def test_who_has_far_more_requests_than_the_other_sends_one_away(
     now = 100.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     requests, others = SharedCount("requests", 0), SharedCount("requests", 1)
-    connections = Connections(answer, leaving=lambda: False, requests=requests, others=1)
+    connections = Connections(answer, leaving=lambda: False, requests=requests)
     requests.own, others.own = own - 1, other  # the one that is asked comes on top
     assert closed(connections, times=3) == [sent_away, False, False]
     assert requests.own == own - 1
     now += PAUSE
     assert closed(connections) == [sent_away]
+    now += PAUSE
+    others.present = False  # warming up
+    assert closed(connections) == [False]
 
 
 def test_a_process_by_itself_sends_nobody_away() -> None:
     requests = SharedCount("requests", 0)
     requests.own = 100
-    connections = Connections(answer, leaving=lambda: False, requests=requests, others=0)
+    connections = Connections(answer, leaving=lambda: False, requests=requests)
     assert closed(connections) == [False]
 
 
@@ -87,5 +90,5 @@ def test_an_application_that_fails_leaves_no_request_behind() -> None:
 
     requests = SharedCount("requests", 0)
     with pytest.raises(ZeroDivisionError):
-        closed(Connections(fail, leaving=lambda: False, requests=requests, others=1))
+        closed(Connections(fail, leaving=lambda: False, requests=requests))
     assert requests.own == 0
