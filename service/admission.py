@@ -5,9 +5,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from service import metrics
+from service import metrics, shared
 from service.batching import WORTH_SHARING
 from service.limits import MOST_IMAGES
+from service.shared_count import SharedCount
 
 # Saying no takes a part of the time that saying yes takes. Callers who come back at once, whatever they are
 # told, would leave none for the others: so many a second are refused, and those beyond wait for their turn,
@@ -25,20 +26,26 @@ class Full(Exception):
 
 
 class Admission:
-    """Room for `limit` rows at a time, of which `rows` are taken. Lives on one event loop.
+    """Room for `limit` rows at a time, of which `rows` are taken, as `taken` tells. Lives on one event loop.
 
     The last eighth is for requests of at most WORTH_SHARING rows, since a few bulk callers would fill it all
     the time. The largest request always fits, if need be with less than an eighth beside it.
     """
 
-    def __init__(self, limit: int, refusals_per_second: float = REFUSALS_PER_SECOND) -> None:
+    def __init__(
+        self, limit: int, refusals_per_second: float = REFUSALS_PER_SECOND, taken: SharedCount | None = None
+    ) -> None:
         self._limit = limit
         self._limit_of_large = min(limit, max(MOST_IMAGES, limit - limit // 8))
         self._refusals_per_second = refusals_per_second
-        self.rows = 0
+        self._taken = taken or SharedCount(shared.ROWS)
         self._seconds_per_row = 0.0
         self._left_last = 0.0
         self._next_refusal = 0.0
+
+    @property
+    def rows(self) -> int:
+        return self._taken.own
 
     @contextmanager
     def admit(self, rows: int) -> Iterator[None]:
@@ -71,7 +78,7 @@ class Admission:
             await asyncio.sleep(self._next_refusal - now)
 
     def _take(self, rows: int) -> None:
-        self.rows += rows
+        self._taken.own += rows
         metrics.ROWS_IN_PROGRESS.set(self.rows)
 
     def _measure(self, rows: int) -> None:

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.shared_count import SharedCount
 
-# So many requests more than the others have are no reason to send anybody away.
+# So many rows more than the others have are no reason to send anybody away.
 LEEWAY = 2
 # Seconds between two clients who are sent away, so that they do not all meet at the other process.
 PAUSE = 0.05
@@ -22,14 +22,14 @@ class Connections:
     """ASGI middleware that has clients close their connection after an answer.
 
     All of them while `leaving`, before the process closes the connection under their next request. Else one
-    now and then where this process answers more than twice as many `requests` as the others that are present
-    do on average: whichever process waits for a connection first takes the next one.
+    now and then where this process has more than twice as many `rows` to make as the others that are present
+    have on average: whichever process waits for a connection first takes the next one.
     """
 
-    def __init__(self, app: ASGIApp, *, leaving: Callable[[], bool], requests: SharedCount) -> None:
+    def __init__(self, app: ASGIApp, *, leaving: Callable[[], bool], rows: SharedCount) -> None:
         self._app = app
         self._leaving = leaving
-        self._requests = requests
+        self._rows = rows
         self._next = 0.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -42,17 +42,13 @@ class Connections:
                 message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
             await send(message)
 
-        self._requests.own += 1
-        try:
-            await self._app(scope, receive, send_away)
-        finally:
-            self._requests.own -= 1
+        await self._app(scope, receive, send_away)
 
     def _have_too_many(self) -> bool:
-        own = self._requests.own
+        own = self._rows.own
         if own <= LEEWAY or (now := time.monotonic()) < self._next:
             return False
-        others = self._requests.others
+        others = self._rows.others
         if not others or own <= 2 * fmean(others) + LEEWAY:
             return False
         self._next = now + PAUSE

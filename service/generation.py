@@ -26,6 +26,7 @@ from service.rows import Images
 from service.schemas import GenerateRequest, parse
 from service.settings import Settings
 from service.shared_cores import SharedCores
+from service.shared_count import SharedCount
 from service.workers import BatchFailed
 
 R = TypeVar("R")
@@ -50,7 +51,9 @@ class Answer:
 class Generation:
     """The generators of a catalogue, ready once `load` has warmed them up. Lives on one event loop."""
 
-    def __init__(self, catalogue: Catalogue, settings: Settings, *, process: int = 0) -> None:
+    def __init__(
+        self, catalogue: Catalogue, settings: Settings, rows: SharedCount | None = None, *, process: int = 0
+    ) -> None:
         self._catalogue = catalogue
         self._settings = settings
         self._process = process
@@ -58,7 +61,7 @@ class Generation:
         self._quick = ThreadPoolExecutor(settings.threads, thread_name_prefix="quick")
         # A single thread: each body that is parsed takes thirty times its size, and the others' time.
         self._parser = ThreadPoolExecutor(1, thread_name_prefix="parser")
-        self._admission = Admission(settings.queue_rows, REFUSALS_PER_SECOND / settings.processes)
+        self._admission = Admission(settings.queue_rows, REFUSALS_PER_SECOND / settings.processes, rows)
         self._dispatcher: Dispatcher | None = None
         self._warm = asyncio.Event()
         self._all_warm = False

@@ -50,9 +50,9 @@ except SystemExit:
         fail()
     raise
 
-# Being answered. Until it is warm, nobody is to send callers here.
-requests = SharedCount(shared.REQUESTS, NUMBER)
-requests.present = False
+# Taken on. Until it is warm, nobody is to send callers here.
+rows = SharedCount(shared.ROWS, NUMBER)
+rows.present = False
 
 # What BentoML's clients save the answer as, whatever its format is.
 File = Annotated[Path, ContentType("image/png")]
@@ -93,7 +93,7 @@ class Ganserve:
         # BentoML's supervisor imports this module too, and needs neither SciPy nor ONNX Runtime.
         from service.generation import Generation  # noqa: PLC0415
 
-        self.generation = Generation(catalogue, settings, process=NUMBER)
+        self.generation = Generation(catalogue, settings, rows, process=NUMBER)
         self.loading: asyncio.Task[None] | None = None
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]
@@ -121,7 +121,7 @@ class Ganserve:
 
         def leave() -> None:
             self.generation.leave()
-            requests.present = False
+            rows.present = False
             loop.call_later(settings.drain, stop, signal.SIGTERM, None)
             # A client that does not read would hold the process, and so would a device that hangs, perhaps
             # with the event loop.
@@ -178,7 +178,7 @@ class Ganserve:
                 logger.critical("ganserve: %s", why, exc_info=not known)
             fail()
         else:
-            requests.present = not self.generation.leaving
+            rows.present = not self.generation.leaving
             references = ", ".join(generator.reference for generator in catalogue.generators)
             logger.info("Ready: %s", references)
             # What is there by now stays until the end. To look through it for garbage again and again, every
@@ -198,7 +198,7 @@ Ganserve.add_asgi_middleware(  # type: ignore[attr-defined]
 Ganserve.add_asgi_middleware(  # type: ignore[attr-defined]
     Connections,
     leaving=lambda: get_current_service().generation.leaving,
-    requests=requests,
+    rows=rows,
 )
 Ganserve.add_asgi_middleware(JsonErrors)  # type: ignore[attr-defined]
 Ganserve.add_asgi_middleware(  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ from service import SHARED_FOLDER
 # Two slots a process, of two numbers of four bytes: when it reloads, BentoML's supervisor starts the next
 # processes before it stops the last, and numbers them on.
 COUNT_BYTES = 2 * 2 * 4
-COMPUTING, REQUESTS = "computing", "requests"
+COMPUTING, ROWS = "computing", "rows"
 
 
 def share(processes: int) -> None:
@@ -21,7 +21,7 @@ def share(processes: int) -> None:
     atexit.register(remove)
     # For as long as this process keeps it open: systemd would clean up old files around it (tmpfiles.d(5)).
     fcntl.flock(os.open(place, os.O_RDONLY), fcntl.LOCK_EX)
-    for name in (COMPUTING, REQUESTS):
+    for name in (COMPUTING, ROWS):
         (Path(place) / name).write_bytes(bytes(COUNT_BYTES * processes))
 
 
@@ -38,7 +38,7 @@ def folder() -> Path | None:
 
 
 def counts(name: str) -> Path | None:
-    """The file with COUNT_BYTES for each process: COMPUTING or REQUESTS."""
+    """The file with COUNT_BYTES for each process: COMPUTING or ROWS."""
     place = folder()
     return place and place / name
 
