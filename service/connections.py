@@ -1,7 +1,7 @@
 """Which of the processes that share the port a client is connected to: it may be told to connect anew.
 
 Processes take connections as they come, and when many come at once the first to wake takes them all, for as
-long as they are kept: of 16, both processes had 8 in one start of ten, and one had all of them in another.
+long as they are kept: of 16, in eight tries, both processes had 8 once, and one had all of them twice.
 """
 
 import time

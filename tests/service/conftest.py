@@ -1,11 +1,13 @@
-"""One shelf and one running server for all tests of the service."""
+"""One shelf and one running server for all tests of the service, and what processes share."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 from models.shelf import Shelf
+from service import SHARED_FOLDER, shared
 from tests.generators import tiny_generator
 from tests.service.clock import Clock
 from tests.service.generators import convolutional_generator
@@ -41,3 +43,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr("service.admission.time", clock)
     return clock
+
+
+@pytest.fixture
+def two_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """What BentoML's supervisor gives to processes that share a port."""
+    monkeypatch.setenv(SHARED_FOLDER, "")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    shared.share(2)
+    yield
+    shared.remove()

@@ -1,24 +1,14 @@
 import asyncio
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from service import SHARED_FOLDER, shared
 from service.connections import PAUSE, Connections
 from service.shared_count import SharedCount
 
+pytestmark = pytest.mark.usefixtures("two_processes")
+
 REQUEST = {"type": "http", "method": "GET", "path": "/", "headers": []}
-
-
-@pytest.fixture(autouse=True)
-def two_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    monkeypatch.setenv(SHARED_FOLDER, "")
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    shared.share(2)
-    yield
-    shared.remove()
 
 
 async def answer(_: Scope, __: Receive, send: Send) -> None:

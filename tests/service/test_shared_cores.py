@@ -1,25 +1,15 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from service import SHARED_FOLDER, shared
 from service.dispatch import Dispatcher
 from service.shared_cores import SharedCores
 from tests.service.gated import Gated, images, in_a_minute, numbers, rows, run, until
 from tests.service.server import ROOT
 
-
-@pytest.fixture(autouse=True)
-def two_processes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    monkeypatch.setenv(SHARED_FOLDER, "")
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    shared.share(2)
-    yield
-    shared.remove()
+pytestmark = pytest.mark.usefixtures("two_processes")
 
 
 def test_each_sees_what_the_other_computes() -> None:
