@@ -2,13 +2,14 @@
 
 The unit is the row, not the request. A batch is cut when the device asks for one, never earlier and never
 later. A request of more rows than a batch takes turns of a quarter of a batch, and goes to the back of the
-queue after each, so that it cannot starve small requests; room that is left goes to whoever waits, in order.
+queue after each, so that it cannot starve small requests; room that is left goes to whoever waits, in order,
+as far as a fuller batch is worth the time that whoever comes meanwhile waits for it.
 Generators have the device in turn: the one that had it longest ago is next. Nobody's rows are computed who
 left or whose time is up.
 """
 
 from collections import Counter
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Generic, TypeVar
@@ -17,6 +18,17 @@ R = TypeVar("R", bound=Hashable)
 
 # In a batch of fewer rows, a row takes longer.
 WORTH_SHARING = 8
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSize:
+    """How many rows of a generator make a batch: `most`, of which larger requests fill up to `fill`.
+
+    Beyond `fill` a fuller batch computes no more rows a second.
+    """
+
+    most: int
+    fill: int
 
 
 @dataclass(slots=True)
@@ -50,10 +62,13 @@ class Batch(Generic[R]):
 
 
 class Queue(Generic[R]):
-    """The requests that wait, by generator and in order. No call takes longer when the queue is long."""
+    """The requests that wait, by generator and in order. No call takes longer when the queue is long.
 
-    def __init__(self, max_batch: int) -> None:
-        self._max_batch = max_batch
+    `sizes` are those of the generators' batches.
+    """
+
+    def __init__(self, sizes: Mapping[str, BatchSize]) -> None:
+        self._sizes = sizes
         # The generator that had the device longest ago is first.
         self._waiting: dict[str, dict[R, _Waiting]] = {}
         self._generators: dict[R, str] = {}
@@ -81,9 +96,9 @@ class Queue(Generic[R]):
 
         It leaves the others of the `idle` workers their share of the rows, where there are enough to share.
         """
-        most = min(self._max_batch, max(WORTH_SHARING, ceil(self._rows.total() / idle)))
+        share = max(WORTH_SHARING, ceil(self._rows.total() / idle))
         for generator in self._waiting:
-            if cuts := self._cut(generator, now, most):
+            if cuts := self._cut(generator, now, share):
                 self._waiting[generator] = self._waiting.pop(generator)
                 return Batch(generator, cuts)
         return None
@@ -92,24 +107,24 @@ class Queue(Generic[R]):
         """How many rows wait for a generator."""
         return self._rows[generator]
 
-    def _cut(self, generator: str, now: float, most_rows: int) -> tuple[Cut[R], ...]:
+    def _cut(self, generator: str, now: float, share: int) -> tuple[Cut[R], ...]:
+        size = self._sizes[generator]
         waiting = self._waiting[generator]
         taken: dict[R, int] = {}
         late = []
-        room = most_rows
-        turn = max(1, self._max_batch // 4)
-        for most in (turn, self._max_batch):
+        batch = 0
+        for turn, full in ((max(1, size.most // 4), size.most), (size.most, size.fill)):
             for request, rows in waiting.items():
-                if not room:
+                if (room := min(full, share) - batch) <= 0:
                     break
                 if rows.deadline <= now:
                     late.append(request)
                     continue
                 already = taken.get(request, 0)
-                limit = most if rows.rows > self._max_batch else self._max_batch
+                limit = turn if rows.rows > size.most else size.most
                 if more := min(rows.left - already, limit - already, room):
                     taken[request] = already + more
-                    room -= more
+                    batch += more
         for request in set(late):
             self.leave(request)
         return tuple(self._take(generator, request, rows) for request, rows in taken.items())
@@ -122,6 +137,6 @@ class Queue(Generic[R]):
         self._rows[generator] -= rows
         if not its.left:
             self.leave(request)
-        elif its.rows > self._max_batch:
+        elif its.rows > self._sizes[generator].most:
             waiting[request] = waiting.pop(request)
         return Cut(request, start, start + rows)

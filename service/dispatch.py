@@ -63,7 +63,6 @@ class Dispatcher:
         pool: ThreadPoolExecutor,
         quick: ThreadPoolExecutor,
         *,
-        max_batch: int,
         cores: SharedCores,
     ) -> None:
         self._pool = pool
@@ -72,7 +71,7 @@ class Dispatcher:
         self._requests: set[_Request] = set()
         self._announcing = False
         self._lost: str | None = None
-        self._workers: Workers[_Request] = Workers(engines, self._hand_over, max_batch=max_batch, cores=cores)
+        self._workers: Workers[_Request] = Workers(engines, self._hand_over, cores=cores)
 
     @property
     def lost(self) -> bool:

@@ -12,7 +12,7 @@ import onnx
 
 from models.shelf import Generator
 from service import latents, metrics
-from service.batching import WORTH_SHARING
+from service.batching import WORTH_SHARING, BatchSize
 from service.buckets import bucket_of
 from service.device import Device, Session
 from service.errors import DeviceLost, EngineError, in_short
@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 
 # Rounding that depends on the batch changes few values of an image: so many are compared for each batch size.
 PROBED_VALUES = 2**17
+# So many seconds a batch takes at most on a CPU, or as long as WORTH_SHARING rows take. Longer ones save
+# nothing, and whoever comes waits for them: at 2.6 ms a row, 64 rows at a time took 3 % more a row than 8.
+LONG = 0.02
 # Threads that share a row of fewer seconds wait for each other for longer than they save.
 WORTH_THE_WHOLE = 0.002
 # So many seconds of a thread's computing are worth no worker. To hand a row to one and back took 0.3 ms on a
@@ -39,7 +42,7 @@ class Engine:
     def __init__(self, generator: Generator, device: Device, *, max_batch: int) -> None:
         self.generator = generator
         self._device = device
-        self._max_batch = max_batch
+        self.size = BatchSize(max_batch, fill=max_batch)
         try:
             self._session = device.open(generator, max_batch)
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors share no other class
@@ -58,7 +61,7 @@ class Engine:
         """
         whole = alone and len(rows) <= WORTH_SHARING and self._whole
         session = whole or self._session
-        largest = self._sizes[-1] if self._sizes else self._max_batch
+        largest = self._sizes[-1] if self._sizes else self.size.most
         parts = [rows[start : start + largest] for start in range(0, len(rows), largest)]
         try:
             images = [self._compute(part, self.padded(len(part)), session) for part in parts]
@@ -83,15 +86,19 @@ class Engine:
         """
         try:
             rows = self._probe()
-            together = self._compute(rows, self._max_batch)
+            seconds = self._seconds(rows[:1])
+            if self._session.buckets is None:
+                most = min(self.size.most, max(WORTH_SHARING, int(LONG / seconds)))
+                self.size = BatchSize(most, fill=min(most, WORTH_SHARING))
+                rows = rows[:most]
+            together = self._compute(rows, self.size.most)
             self._check_shape(together)
             self._settle(rows, together)
-            seconds = self._seconds(rows[:1])
             if seconds >= WORTH_THE_WHOLE:
                 self._take_the_whole(rows, together)
             if self._device.any_thread and _runs_straight(self.generator.path):
-                self.brief = min(int(BRIEF / seconds), self._max_batch)
-                most = min(WORTH_SHARING, self._max_batch)
+                self.brief = min(int(BRIEF / seconds), self.size.most)
+                most = min(WORTH_SHARING, self.size.most)
                 self.brief_alone = max(self.brief, min(int(BRIEF_ALONE / seconds), most))
             self._known = rows[:1], self._compute(rows[:1], self.padded(1))
         except EngineError:
@@ -103,7 +110,7 @@ class Engine:
         """Have the whole device for who is alone, where that gives the same bytes."""
         if (whole := self._session.whole()) is None:
             return
-        sizes = self._sizes or _growing(min(self._max_batch, WORTH_SHARING))
+        sizes = self._sizes or _growing(min(self.size.most, WORTH_SHARING))
         if all(self._agrees(rows, together, size, whole) for size in sizes):
             self._whole = whole
 
@@ -118,13 +125,13 @@ class Engine:
 
     def _settle(self, rows: Rows, together: Images) -> None:
         """Keep to the batch sizes in which the rows have the bytes that they have together."""
-        tried = self._sizes or _growing(self._max_batch)
+        tried = self._sizes or _growing(self.size.most)
         agreeing = tuple([size for size in tried if self._agrees(rows, together, size)])
         # Batches of other sizes have the rows at other places, too.
         if agreeing == tried:
             return
-        turned = self._compute(rows[::-1], self._max_batch)[::-1]
-        if self._sizes and self._max_batch in agreeing and np.array_equal(turned, together):
+        turned = self._compute(rows[::-1], self.size.most)[::-1]
+        if self._sizes and self.size.most in agreeing and np.array_equal(turned, together):
             self._sizes = agreeing
             logger.warning(
                 "%s gives other images in batches of some sizes: it is run in batches of %s rows only.",
@@ -140,7 +147,7 @@ class Engine:
             )
 
     def _agrees(self, rows: Rows, together: Images, size: int, session: Session | None = None) -> bool:
-        compared = min(self._max_batch, max(size, ceil(PROBED_VALUES / together[0].size)))
+        compared = min(self.size.most, max(size, ceil(PROBED_VALUES / together[0].size)))
         parts = [slice(start, min(start + size, compared)) for start in range(0, compared, size)]
         return all(
             np.array_equal(
@@ -164,7 +171,7 @@ class Engine:
 
     def _check_shape(self, images: Images) -> None:
         shape = self.generator.contract.image
-        expected = (self._max_batch, shape.height, shape.width, shape.channels)
+        expected = (self.size.most, shape.height, shape.width, shape.channels)
         if images.shape != expected or images.dtype != np.uint8:
             raise EngineError(
                 f"{self.generator.path}: gives images of {images.dtype} {list(images.shape)}, "
@@ -185,11 +192,11 @@ class Engine:
 
     def _probe(self) -> Rows:
         contract = self.generator.contract
-        drawn = latents.words(seed=0, start=0, n=self._max_batch, dim=contract.latent.dim)
+        drawn = latents.words(seed=0, start=0, n=self.size.most, dim=contract.latent.dim)
         return Rows(
             latents.latents(drawn, contract.latent.distribution),
             latents.classes(drawn, len(contract.classes)) if contract.classes else None,
-            np.ones(self._max_batch, np.float32) if contract.truncation == "mapping" else None,
+            np.ones(self.size.most, np.float32) if contract.truncation == "mapping" else None,
         )
 
     def _refusal(self, what: str, error: Exception) -> EngineError:

@@ -93,7 +93,6 @@ class Generation:
             engines,
             self._pool,
             self._quick,
-            max_batch=self._settings.max_batch,
             cores=SharedCores(device.workers, self._process),
         )
         await self._dispatcher.start()

@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from typing import Generic, Protocol, TypeVar
 
 from service import metrics
-from service.batching import Batch, Cut, Queue
+from service.batching import Batch, BatchSize, Cut, Queue
 from service.errors import DeviceLost
 from service.rows import Images, Rows, concatenate
 from service.shared_cores import SharedCores
@@ -28,6 +28,10 @@ FREED = 0.005
 
 
 class Engine(Protocol):
+    @property
+    def size(self) -> BatchSize:
+        """The rows of its batches, once it has warmed up."""
+
     @property
     def brief(self) -> int:
         """How many rows are computed sooner where they are asked for than in a worker; none on a GPU."""
@@ -91,7 +95,6 @@ class Workers(Generic[J]):
         engines: Mapping[str, Engine],
         computed: Callable[[Work[J], Images | BatchFailed | DeviceLost], None],
         *,
-        max_batch: int,
         cores: SharedCores,
     ) -> None:
         self._engines = engines
@@ -101,8 +104,7 @@ class Workers(Generic[J]):
         self._wake: SimpleQueue[None] = SimpleQueue()
         # Held for the queue and the cores.
         self._policy = threading.Lock()
-        self._max_batch = max_batch
-        self._queue: Queue[J] = Queue(max_batch)
+        self._queue: Queue[J] = Queue({})
         self._shown: dict[str, int] = {}
         self._cores = cores
         self._closing = False
@@ -175,6 +177,7 @@ class Workers(Generic[J]):
         try:
             for engine in self._engines.values():
                 engine.warm_up()
+            self._queue = self._empty_queue()
         except Exception as error:  # noqa: BLE001 - it is raised where the start is awaited
             self._warm.set_exception(error)
             return
@@ -236,7 +239,7 @@ class Workers(Generic[J]):
         except DeviceLost as lost:
             self._stop()
             with self._policy:
-                self._queue = Queue(self._max_batch)
+                self._queue = self._empty_queue()
                 self._show_queue()
             return lost
         except Exception:
@@ -245,6 +248,9 @@ class Workers(Generic[J]):
                 for cut in batch.cuts:
                     self._queue.leave(cut.request)
             return BatchFailed()
+
+    def _empty_queue(self) -> Queue[J]:
+        return Queue({name: engine.size for name, engine in self._engines.items()})
 
     def _show_queue(self) -> None:
         for generator in self._engines:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from service.batching import BatchSize
 from service.dispatch import Dispatcher, Made
 from service.errors import DeviceLost
 from service.rows import Images, Rows
@@ -22,6 +23,7 @@ class Gated:
     The batch with the number `last` also waits until another is done.
     """
 
+    size: BatchSize
     gate: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     batches: list[list[int]] = field(default_factory=list)
     alone: list[bool] = field(default_factory=list)
@@ -85,11 +87,10 @@ def run(
     brief_alone: int = 0,
 ) -> None:
     async def main() -> None:
-        engine = Gated(brief=brief, brief_alone=brief_alone or brief)
+        size = BatchSize(max_batch, fill=max_batch)
+        engine = Gated(size, brief=brief, brief_alone=brief_alone or brief)
         pool, quick = (ThreadPoolExecutor(2, thread_name_prefix=name) for name in ("pool", "quick"))
-        dispatcher = Dispatcher(
-            {"a": engine, "b": engine}, pool, quick, max_batch=max_batch, cores=SharedCores(workers)
-        )
+        dispatcher = Dispatcher({"a": engine, "b": engine}, pool, quick, cores=SharedCores(workers))
         await dispatcher.start()
         try:
             await test(engine, dispatcher)

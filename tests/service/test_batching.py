@@ -1,12 +1,13 @@
 """The policy under a clock that only the test moves."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.batching import Batch, Cut, Queue
+from service.batching import Batch, BatchSize, Cut, Queue
 
 NEVER = float("inf")
 
@@ -16,13 +17,14 @@ class Device:
     """Computes what the policy decides, one batch a second, for requests that are numbered as they come."""
 
     max_batch: int
+    fill: int = 1000
     queue: Queue[int] = field(init=False)
     asked: list[tuple[int, str]] = field(default_factory=list)
     now: float = 0
     batches: list[Batch[int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.queue = Queue(self.max_batch)
+        self.queue = Queue(dict.fromkeys("abcd", BatchSize(self.max_batch, min(self.fill, self.max_batch))))
 
     def ask(self, *rows: int, generator: str = "a", deadline: float = NEVER) -> None:
         for n in rows:
@@ -54,15 +56,15 @@ class Device:
 requests = st.lists(st.tuples(st.integers(1, 40), st.sampled_from(["a", "b", "c"])), max_size=12)
 
 
-def device_of(asked: list[tuple[int, str]], max_batch: int) -> Device:
-    device = Device(max_batch)
+def device_of(asked: list[tuple[int, str]], max_batch: int, fill: int = 1000) -> Device:
+    device = Device(max_batch, fill)
     for rows, generator in asked:
         device.ask(rows, generator=generator)
     return device
 
 
 def test_an_empty_queue_gives_nothing_to_do() -> None:
-    assert Queue[int](8).cut(0) is None
+    assert Queue[int]({"a": BatchSize(8, fill=8)}).cut(0) is None
 
 
 def test_one_row_does_not_wait_for_others() -> None:
@@ -145,6 +147,33 @@ def test_large_requests_take_turns() -> None:
     ]
 
 
+def test_each_generator_has_batches_of_its_own_size() -> None:
+    queue: Queue[int] = Queue({"a": BatchSize(8, fill=8), "b": BatchSize(2, fill=2)})
+    queue.join(0, "a", 20, NEVER)
+    queue.join(1, "b", 20, NEVER)
+    assert sorted((batch.generator, batch.rows) for _ in "ab" if (batch := queue.cut(0))) == [
+        ("a", 8),
+        ("b", 2),
+    ]
+
+
+def test_large_requests_fill_a_batch_no_further_than_it_is_worth() -> None:
+    device = Device(64, fill=8)
+    device.ask(256, 1, 1)
+    assert device.cuts() == (Cut(0, 0, 16), Cut(1, 0, 1), Cut(2, 0, 1))
+    assert device.cuts() == (Cut(0, 16, 32),)
+    device = Device(16, fill=8)
+    device.ask(256, 1, 1)
+    assert device.cuts() == (Cut(0, 0, 6), Cut(1, 0, 1), Cut(2, 0, 1))
+    assert device.cuts() == (Cut(0, 6, 14),)
+
+
+def test_what_is_no_larger_than_a_batch_is_not_held_back() -> None:
+    device = Device(64, fill=8)
+    device.ask(40, 20, 10)
+    assert device.cuts() == (Cut(0, 0, 40), Cut(1, 0, 20), Cut(2, 0, 4))
+
+
 def test_a_batch_of_one_row_takes_turns_too() -> None:
     device = Device(1)
     device.ask(3, 1, 1)
@@ -184,12 +213,26 @@ def test_every_row_is_computed_once_in_order_in_full_batches(
     assert progress == {i: rows for i, (rows, _) in enumerate(asked)}
 
 
-@given(requests, st.integers(1, 16))
+@given(requests, st.integers(1, 16), st.integers(1, 16))
+def test_every_row_is_computed_once_however_far_batches_are_filled(
+    asked: list[tuple[int, str]], max_batch: int, fill: int
+) -> None:
+    device = device_of(asked, max_batch, fill)
+    for batch in device.compute_all():
+        rows = Counter({cut.request: cut.stop - cut.start for cut in batch.cuts})
+        large = [request for request in rows if asked[request][0] > max_batch]
+        turns = len(large) * max(1, max_batch // 4)
+        assert batch.rows <= max_batch
+        assert sum(rows[request] for request in large) <= max(turns, fill)
+    assert [device.computed(i) for i in range(len(asked))] == [rows for rows, _ in asked]
+
+
+@given(requests, st.integers(1, 16), st.integers(1, 16))
 def test_nobody_waits_longer_than_the_turns_of_those_ahead(
-    asked: list[tuple[int, str]], max_batch: int
+    asked: list[tuple[int, str]], max_batch: int, fill: int
 ) -> None:
     """Whatever stands behind it, a small request is computed after the rows ahead of it and no more turns."""
-    device = device_of([(rows, "a") for rows, _ in asked], max_batch)
+    device = device_of([(rows, "a") for rows, _ in asked], max_batch, fill)
     latecomer = len(asked)
     device.ask(1, *[40] * 5)
     turn = max(1, max_batch // 4)

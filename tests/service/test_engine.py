@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 
 from models.shelf import Generator
+from service.batching import BatchSize
 from service.cpu import Cpu
 from service.device import Device
 from service.engine import Engine
@@ -109,6 +110,24 @@ def test_images_that_were_handed_out_are_not_overwritten(device: Device, tmp_pat
     before = first.copy()
     engine.run(rows(generator, 16, start=100))
     assert np.array_equal(first, before)
+
+
+@pytest.mark.parametrize(
+    ("device", "size"),
+    [
+        (BoundCpu(), BatchSize(64, fill=64)),
+        (Cpu(1), BatchSize(64, fill=8)),
+        (Breakable(seconds=0.001), BatchSize(19, fill=8)),
+        (Breakable(seconds=0.02), BatchSize(8, fill=8)),
+    ],
+    ids=["prepared", "quick", "slow", "slower"],
+)
+def test_batches_on_a_cpu_are_no_longer_than_they_are_worth(
+    device: Device, size: BatchSize, tmp_path: Path
+) -> None:
+    engine = warm_engine(placed(tmp_path, tiny_generator()), device)
+    assert engine.size.fill == size.fill
+    assert size.most - 4 <= engine.size.most <= size.most
 
 
 def test_prepared_buffers_pad_and_the_cpu_does_not(tmp_path: Path) -> None:
