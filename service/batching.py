@@ -9,7 +9,7 @@ left or whose time is up.
 """
 
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from math import ceil
 from typing import Generic, TypeVar
@@ -22,9 +22,10 @@ WORTH_SHARING = 8
 
 @dataclass(frozen=True, slots=True)
 class BatchSize:
-    """How many rows of a generator make a batch: `most`, of which larger requests fill up to `fill`.
+    """How many rows of a generator make a batch: at most `most`.
 
-    Beyond `fill` a fuller batch computes no more rows a second.
+    Requests of more have a quarter of that in turn. Room that is left they fill up to `fill`, beyond which a
+    fuller batch is hardly faster.
     """
 
     most: int
@@ -64,11 +65,11 @@ class Batch(Generic[R]):
 class Queue(Generic[R]):
     """The requests that wait, by generator and in order. No call takes longer when the queue is long.
 
-    `sizes` are those of the generators' batches.
+    `size` gives that of the batches of a generator.
     """
 
-    def __init__(self, sizes: Mapping[str, BatchSize]) -> None:
-        self._sizes = sizes
+    def __init__(self, size: Callable[[str], BatchSize]) -> None:
+        self._size = size
         # The generator that had the device longest ago is first.
         self._waiting: dict[str, dict[R, _Waiting]] = {}
         self._generators: dict[R, str] = {}
@@ -108,7 +109,7 @@ class Queue(Generic[R]):
         return self._rows[generator]
 
     def _cut(self, generator: str, now: float, share: int) -> tuple[Cut[R], ...]:
-        size = self._sizes[generator]
+        size = self._size(generator)
         waiting = self._waiting[generator]
         taken: dict[R, int] = {}
         late = []
@@ -137,6 +138,6 @@ class Queue(Generic[R]):
         self._rows[generator] -= rows
         if not its.left:
             self.leave(request)
-        elif its.rows > self._sizes[generator].most:
+        elif its.rows > self._size(generator).most:
             waiting[request] = waiting.pop(request)
         return Cut(request, start, start + rows)

@@ -16,7 +16,7 @@ class Cpu:
     """
 
     name = "cpu"
-    any_thread = True
+    is_cpu = True
     remedy = "export it with operators that ONNX Runtime computes"
 
     def __init__(self, threads: int) -> None:

@@ -53,7 +53,7 @@ class Cuda:
 
     name = "cuda"
     workers = 1
-    any_thread = False
+    is_cpu = False
     providers: tuple[str, ...] = (CUDA,)
     remedy = ON_THE_CPU
 
@@ -75,7 +75,7 @@ class TensorRT:
 
     name = "tensorrt"
     workers = 1
-    any_thread = False
+    is_cpu = False
     providers: tuple[str, ...] = (TENSORRT, CUDA)
     remedy = ON_THE_CPU
 

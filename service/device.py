@@ -30,13 +30,13 @@ class Device(Protocol):
     """Its str() follows "on".
 
     workers: how many threads run its sessions at once.
-    any_thread: whether other threads may run them as well, at the same time.
+    is_cpu: whether any thread may run them as well, at the same time, and computes nothing else meanwhile.
     remedy: what to do about a generator that it does not compute.
     """
 
     name: str
     workers: int
-    any_thread: bool
+    is_cpu: bool
     remedy: str
 
     def open(self, generator: Generator, max_batch: int) -> Session:

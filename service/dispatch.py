@@ -52,8 +52,8 @@ class Dispatcher:
     """One device, the generators that share it, and the requests that wait for it.
 
     `engines` by the name that `make` is called with, each to be run on all `cores` at once, from `start` on.
-    While the device has other work, what is quickly made of images is made in the pool `quick`, in which
-    nothing may be that takes seconds. What takes long is always made in `pool`.
+    With `overlap`, what is quickly made of images is made in the pool `quick` while the device has other
+    work; nothing may be in there that takes seconds. What takes long is always made in `pool`.
     Lives on the event loop that it is made on.
     """
 
@@ -64,9 +64,11 @@ class Dispatcher:
         quick: ThreadPoolExecutor,
         *,
         cores: SharedCores,
+        overlap: bool,
     ) -> None:
         self._pool = pool
         self._quick = quick
+        self._overlap = overlap
         self._loop = asyncio.get_running_loop()
         self._requests: set[_Request] = set()
         self._announcing = False
@@ -127,6 +129,8 @@ class Dispatcher:
         if done is None:
             self._workers.wake()
             return
+        if self._workers.busy:
+            self._workers.wake()
         work, outcome = done
         if isinstance(outcome, np.ndarray):
             self._computed(work, outcome, self._make_quickly(work, outcome))
@@ -137,7 +141,7 @@ class Dispatcher:
         """In a worker's thread: have everything that is quickly made of the images made, and told."""
         if not isinstance(outcome, np.ndarray):
             self._tell(self._give_up, work, outcome)
-        elif self._workers.busy:
+        elif self._overlap and self._workers.busy:
             self._quick.submit(self._finish, work, outcome)
         else:
             self._finish(work, outcome)

@@ -20,7 +20,8 @@ from service.rows import Feeds, Images, Rows
 
 logger = logging.getLogger(__name__)
 
-# Rounding that depends on the batch changes few values of an image: so many are compared for each batch size.
+# Rounding that depends on the batch changes few values of an image: so many are compared for each batch size,
+# or those of `max_batch` images.
 PROBED_VALUES = 2**17
 # So many seconds a batch takes at most on a CPU, or as long as WORTH_SHARING rows take. Longer ones save
 # nothing, and whoever comes waits for them: at 2.6 ms a row, 64 rows at a time took 3 % more a row than 8.
@@ -36,6 +37,7 @@ BRIEF, BRIEF_ALONE = 0.001, 0.004
 class Engine:
     """A generator on a device, computing at most `max_batch` rows at a time on each of its workers.
 
+    `size`, `brief` and `brief_alone` are what a queue should know; `warm_up` finds them.
     Raises EngineError, as `warm_up` does.
     """
 
@@ -47,6 +49,8 @@ class Engine:
             self._session = device.open(generator, max_batch)
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors share no other class
             raise self._refusal("cannot load", error) from None
+        shape = generator.contract.image
+        self._compared = ceil(PROBED_VALUES / (shape.height * shape.width * shape.channels))
         self._one_hot = np.eye(len(generator.contract.classes), dtype=np.float32)
         self._whole: Session | None = None
         # how many rows take less than that, where any thread may compute them
@@ -55,7 +59,7 @@ class Engine:
         self._known: tuple[Rows, Images] | None = None
 
     def run(self, rows: Rows, *, alone: bool = False) -> Images:
-        """The images of at most `max_batch` rows: uint8 [n, height, width, channels]. Raises DeviceLost.
+        """The images of a batch: uint8 [n, height, width, channels]. Raises DeviceLost.
 
         `alone` says that nothing else is computed.
         """
@@ -86,17 +90,16 @@ class Engine:
         """
         try:
             rows = self._probe()
-            seconds = self._seconds(rows[:1])
             if self._session.buckets is None:
-                most = min(self.size.most, max(WORTH_SHARING, int(LONG / seconds)))
-                self.size = BatchSize(most, fill=min(most, WORTH_SHARING))
-                rows = rows[:most]
-            together = self._compute(rows, self.size.most)
-            self._check_shape(together)
+                self._limit_batches(rows)
+            rows = rows[: max(self.size.most, self._compared)]
+            together = self._in_batches(rows, self.size.most)
+            self._check_shape(together, len(rows))
             self._settle(rows, together)
+            seconds = self._seconds(rows[:1])
             if seconds >= WORTH_THE_WHOLE:
                 self._take_the_whole(rows, together)
-            if self._device.any_thread and _runs_straight(self.generator.path):
+            if self._device.is_cpu and _runs_straight(self.generator.path):
                 self.brief = min(int(BRIEF / seconds), self.size.most)
                 most = min(WORTH_SHARING, self.size.most)
                 self.brief_alone = max(self.brief, min(int(BRIEF_ALONE / seconds), most))
@@ -105,6 +108,13 @@ class Engine:
             raise
         except Exception as error:  # noqa: BLE001 - as above
             raise self._refusal("cannot run", error) from None
+
+    def _limit_batches(self, rows: Rows) -> None:
+        """Have batches that are as long as they should be on a CPU, by what some of the rows take."""
+        shared = rows[:WORTH_SHARING]
+        most = int(LONG / (self._seconds(shared) / len(shared)))
+        most = min(max(most, WORTH_SHARING), self.size.most)
+        self.size = BatchSize(most, fill=min(most, WORTH_SHARING))
 
     def _take_the_whole(self, rows: Rows, together: Images) -> None:
         """Have the whole device for who is alone, where that gives the same bytes."""
@@ -130,7 +140,7 @@ class Engine:
         # Batches of other sizes have the rows at other places, too.
         if agreeing == tried:
             return
-        turned = self._compute(rows[::-1], self.size.most)[::-1]
+        turned = self._in_batches(rows[::-1], self.size.most)[::-1]
         if self._sizes and self.size.most in agreeing and np.array_equal(turned, together):
             self._sizes = agreeing
             logger.warning(
@@ -147,15 +157,13 @@ class Engine:
             )
 
     def _agrees(self, rows: Rows, together: Images, size: int, session: Session | None = None) -> bool:
-        compared = min(self.size.most, max(size, ceil(PROBED_VALUES / together[0].size)))
-        parts = [slice(start, min(start + size, compared)) for start in range(0, compared, size)]
-        return all(
-            np.array_equal(
-                self._compute(rows[part], size if self._sizes else part.stop - part.start, session),
-                together[part],
-            )
-            for part in parts
-        )
+        compared = max(size, self._compared)
+        return np.array_equal(self._in_batches(rows[:compared], size, session), together[:compared])
+
+    def _in_batches(self, rows: Rows, size: int, session: Session | None = None) -> Images:
+        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+        images = [self._compute(part, size if self._sizes else len(part), session) for part in parts]
+        return np.concatenate(images)
 
     def _compute(self, rows: Rows, size: int, session: Session | None = None) -> Images:
         """The images of the rows, computed in a batch of that size."""
@@ -169,9 +177,9 @@ class Engine:
             feeds["truncation"] = rows.truncation
         return {name: _padded(values, size) for name, values in feeds.items()}
 
-    def _check_shape(self, images: Images) -> None:
+    def _check_shape(self, images: Images, rows: int) -> None:
         shape = self.generator.contract.image
-        expected = (self.size.most, shape.height, shape.width, shape.channels)
+        expected = (rows, shape.height, shape.width, shape.channels)
         if images.shape != expected or images.dtype != np.uint8:
             raise EngineError(
                 f"{self.generator.path}: gives images of {images.dtype} {list(images.shape)}, "

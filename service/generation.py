@@ -94,6 +94,8 @@ class Generation:
             self._pool,
             self._quick,
             cores=SharedCores(device.workers, self._process),
+            # A thread that computes loses more time by handing over to another than by encoding itself.
+            overlap=not device.is_cpu,
         )
         await self._dispatcher.start()
         shared.tell_that_warm()

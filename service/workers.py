@@ -23,14 +23,14 @@ from service.shared_cores import SharedCores
 
 logger = logging.getLogger(__name__)
 
-# So many seconds a worker sleeps that found no core free: another process, which frees one, cannot wake it.
+# So many seconds a worker sleeps that watches for a free core: another process, which frees it, wakes nobody.
 FREED = 0.005
 
 
 class Engine(Protocol):
     @property
     def size(self) -> BatchSize:
-        """The rows of its batches, once it has warmed up."""
+        """How many rows it is to be given at once."""
 
     @property
     def brief(self) -> int:
@@ -104,9 +104,10 @@ class Workers(Generic[J]):
         self._wake: SimpleQueue[None] = SimpleQueue()
         # Held for the queue and the cores.
         self._policy = threading.Lock()
-        self._queue: Queue[J] = Queue({})
+        self._queue: Queue[J] = Queue(self._size)
         self._shown: dict[str, int] = {}
         self._cores = cores
+        self._watched = False
         self._closing = False
         self._warm: Future[None] = Future()
         self._threads = [
@@ -136,7 +137,7 @@ class Workers(Generic[J]):
             self._wake.put(None)
 
     def compute_here(self) -> tuple[Work[J], Images | BatchFailed | DeviceLost] | None:
-        """Compute all that waits in this thread, where no worker computes and it is brief; None where not."""
+        """Compute a batch of what waits in this thread, where no worker computes and it is brief, or None."""
         now = time.monotonic()
         with self._policy:
             if self._closing or self._cores.computing:
@@ -177,7 +178,6 @@ class Workers(Generic[J]):
         try:
             for engine in self._engines.values():
                 engine.warm_up()
-            self._queue = self._empty_queue()
         except Exception as error:  # noqa: BLE001 - it is raised where the start is awaited
             self._warm.set_exception(error)
             return
@@ -191,18 +191,17 @@ class Workers(Generic[J]):
             now = time.monotonic()
             batch, alone, others = self._next(now)
             if batch is None:
-                with contextlib.suppress(Empty):
-                    self._wake.get(timeout=FREED if self._queue else None)
+                self._sleep()
                 continue
             if others:
-                self._wake.put(None)
+                self.wake()
             outcome = self._compute(batch, alone=alone)
             self._computed(Work(batch, now, time.monotonic() - now), outcome)
             with self._policy:
                 self._cores.computing -= 1
 
     def _next(self, now: float) -> tuple[Batch[J] | None, bool, bool]:
-        """What to compute now, if anything waits; whether it is alone, and leaves work for who sleeps."""
+        """What to compute now, if anything waits; whether it is alone, and leaves work to who sleeps."""
         with self._policy:
             self._hear()
             # A batch that had to share a core with another would only make both late.
@@ -213,7 +212,17 @@ class Workers(Generic[J]):
                 return None, False, False
             left = bool(self._queue)
             self._cores.computing += 1
-            return batch, free == self._cores.count and not left, free > 1 and left
+            return batch, free == self._cores.count and not left, left and (free > 1 or not self._watched)
+
+    def _sleep(self) -> None:
+        with self._policy:
+            # One is enough: others would only take each other's time.
+            watches = bool(self._queue) and not self._watched
+            self._watched |= watches
+        with contextlib.suppress(Empty):
+            self._wake.get(timeout=FREED if watches else None)
+        if watches:
+            self._watched = False
 
     def _hear(self) -> None:
         while self._news:
@@ -239,7 +248,7 @@ class Workers(Generic[J]):
         except DeviceLost as lost:
             self._stop()
             with self._policy:
-                self._queue = self._empty_queue()
+                self._queue = Queue(self._size)
                 self._show_queue()
             return lost
         except Exception:
@@ -249,8 +258,8 @@ class Workers(Generic[J]):
                     self._queue.leave(cut.request)
             return BatchFailed()
 
-    def _empty_queue(self) -> Queue[J]:
-        return Queue({name: engine.size for name, engine in self._engines.items()})
+    def _size(self, generator: str) -> BatchSize:
+        return self._engines[generator].size
 
     def _show_queue(self) -> None:
         for generator in self._engines:

@@ -28,7 +28,7 @@ class BoundCpu:
 
     name = "cpu"
     workers = 1
-    any_thread = False
+    is_cpu = False
     remedy = "nothing"
 
     def __str__(self) -> str:
@@ -48,7 +48,7 @@ class Breakable:
     seconds: float = 0
     name: str = "cpu"
     workers: int = 1
-    any_thread: bool = True
+    is_cpu: bool = True
     remedy: str = "nothing"
     opened: list[Session] = field(default_factory=list)
     buckets: None = None
@@ -81,7 +81,7 @@ class Wide:
     runs: int = 0
     name: str = "cpu"
     workers: int = 2
-    any_thread: bool = True
+    is_cpu: bool = True
     remedy: str = "nothing"
     buckets: None = None
 

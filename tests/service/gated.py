@@ -23,7 +23,8 @@ class Gated:
     The batch with the number `last` also waits until another is done.
     """
 
-    size: BatchSize
+    when_warm: BatchSize
+    size: BatchSize = field(init=False, default_factory=lambda: BatchSize(1, fill=1))
     gate: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     batches: list[list[int]] = field(default_factory=list)
     alone: list[bool] = field(default_factory=list)
@@ -36,6 +37,7 @@ class Gated:
 
     def warm_up(self) -> None:
         self.warm_in.append(threading.get_ident())
+        self.size = self.when_warm
 
     def run(self, rows: Rows, *, alone: bool) -> Images:
         numbers = rows.latents[:, 0].astype(np.uint8)
@@ -82,15 +84,19 @@ def run(
     test: Callable[[Gated, Dispatcher], Awaitable[None]],
     *,
     max_batch: int = 4,
+    fill: int | None = None,
     workers: int = 1,
     brief: int = 0,
     brief_alone: int = 0,
+    overlap: bool = True,
 ) -> None:
     async def main() -> None:
-        size = BatchSize(max_batch, fill=max_batch)
+        size = BatchSize(max_batch, fill=fill or max_batch)
         engine = Gated(size, brief=brief, brief_alone=brief_alone or brief)
         pool, quick = (ThreadPoolExecutor(2, thread_name_prefix=name) for name in ("pool", "quick"))
-        dispatcher = Dispatcher({"a": engine, "b": engine}, pool, quick, cores=SharedCores(workers))
+        dispatcher = Dispatcher(
+            {"a": engine, "b": engine}, pool, quick, cores=SharedCores(workers), overlap=overlap
+        )
         await dispatcher.start()
         try:
             await test(engine, dispatcher)

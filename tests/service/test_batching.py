@@ -24,7 +24,8 @@ class Device:
     batches: list[Batch[int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.queue = Queue(dict.fromkeys("abcd", BatchSize(self.max_batch, min(self.fill, self.max_batch))))
+        size = BatchSize(self.max_batch, min(self.fill, self.max_batch))
+        self.queue = Queue(lambda _: size)
 
     def ask(self, *rows: int, generator: str = "a", deadline: float = NEVER) -> None:
         for n in rows:
@@ -64,7 +65,7 @@ def device_of(asked: list[tuple[int, str]], max_batch: int, fill: int = 1000) ->
 
 
 def test_an_empty_queue_gives_nothing_to_do() -> None:
-    assert Queue[int]({"a": BatchSize(8, fill=8)}).cut(0) is None
+    assert Queue[int](lambda _: BatchSize(8, fill=8)).cut(0) is None
 
 
 def test_one_row_does_not_wait_for_others() -> None:
@@ -148,7 +149,7 @@ def test_large_requests_take_turns() -> None:
 
 
 def test_each_generator_has_batches_of_its_own_size() -> None:
-    queue: Queue[int] = Queue({"a": BatchSize(8, fill=8), "b": BatchSize(2, fill=2)})
+    queue: Queue[int] = Queue({"a": BatchSize(8, fill=8), "b": BatchSize(2, fill=2)}.__getitem__)
     queue.join(0, "a", 20, NEVER)
     queue.join(1, "b", 20, NEVER)
     assert sorted((batch.generator, batch.rows) for _ in "ab" if (batch := queue.cut(0))) == [

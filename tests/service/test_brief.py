@@ -131,17 +131,17 @@ def test_a_failure_is_that_of_its_own_rows(caplog: pytest.LogCaptureFixture) -> 
     assert "unlucky" in caplog.text
 
 
-@pytest.mark.parametrize(("seconds", "any_thread"), [(0.0, True), (0.0, False), (0.002, True)])
+@pytest.mark.parametrize(("seconds", "is_cpu"), [(0.0, True), (0.0, False), (0.002, True)])
 def test_rows_are_brief_where_any_thread_computes_them_quickly(
-    seconds: float, any_thread: bool, tmp_path: Path
+    seconds: float, is_cpu: bool, tmp_path: Path
 ) -> None:
-    device = Breakable(seconds=seconds, any_thread=any_thread)
+    device = Breakable(seconds=seconds, is_cpu=is_cpu)
     engine = Engine(placed(tmp_path, tiny_generator()), device, max_batch=16)
     assert engine.brief == engine.brief_alone == 0
     engine.warm_up()
-    assert (engine.brief > 0) is (any_thread and not seconds)
+    assert (engine.brief > 0) is (is_cpu and not seconds)
     assert engine.brief <= 16
-    assert (engine.brief_alone > 0) is any_thread
+    assert (engine.brief_alone > 0) is is_cpu
     assert engine.brief <= engine.brief_alone <= 16
 
 

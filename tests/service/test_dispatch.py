@@ -143,6 +143,25 @@ def test_what_is_made_of_images_is_made_off_the_event_loop(quick: bool) -> None:
     run(test)
 
 
+@pytest.mark.parametrize("overlap", [True, False])
+def test_what_is_quickly_made_is_made_beside_a_device_that_computes_meanwhile(overlap: bool) -> None:
+    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
+        first, second = (
+            asyncio.create_task(
+                dispatcher.make(
+                    "a", rows(*numbers), in_a_minute(), lambda _: threading.get_ident(), quick=True
+                )
+            )
+            for numbers in ((1, 2, 3, 4), (5,))
+        )
+        await until(lambda: len(engine.batches) == 1)
+        engine.open()
+        assert ((await first).result in engine.threads) is not overlap
+        assert (await second).result in engine.threads
+
+    run(test, overlap=overlap)
+
+
 @pytest.mark.parametrize("quick", [True, False])
 def test_what_cannot_be_made_fails_its_own_request_only(quick: bool) -> None:
     async def test(engine: Gated, dispatcher: Dispatcher) -> None:

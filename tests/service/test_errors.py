@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import JsonErrors, Refusal
 
@@ -23,12 +24,13 @@ def get(answer: Response | HTTPException, path: str = "/it", method: str = "GET"
             raise answer
         return answer
 
-    async def call() -> httpx.Response:
-        transport = httpx.ASGITransport(JsonErrors(Starlette(routes=[Route("/it", endpoint)])))
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            return await client.request(method, path)
+    return asyncio.run(call(Starlette(routes=[Route("/it", endpoint)]), path, method))
 
-    return asyncio.run(call())
+
+async def call(app: ASGIApp, path: str = "/it", method: str = "GET") -> httpx.Response:
+    transport = httpx.ASGITransport(JsonErrors(app))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        return await client.request(method, path)
 
 
 def error(answer: httpx.Response) -> dict[str, Any]:
@@ -78,6 +80,25 @@ def test_paths_and_methods_that_there_are_not() -> None:
     assert wrong.status_code == 405
     assert set(wrong.headers["allow"].split(", ")) == {"GET", "HEAD"}
     assert "DELETE" in error(wrong)["message"]
+
+
+def test_an_application_that_raises_is_an_error_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    answer = asyncio.run(call(broken))
+    assert answer.status_code == 500
+    assert "not in your request" in error(answer)["message"]
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_an_application_that_raises_in_the_middle_ends_the_answer() -> None:
+    async def broken(_: Scope, __: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(call(broken))
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,15 @@ import asyncio
 import io
 import json
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message
@@ -28,6 +30,7 @@ from tests.service.generators import unsupported_generator
 
 LIMIT = 2**20
 TIMEOUT = 30.0
+OUTCOMES = ("served", "refused", "dropped", "failed")
 
 
 @dataclass
@@ -98,6 +101,20 @@ def run(
     asyncio.run(main())
 
 
+@contextmanager
+def counting(**expected: int) -> Iterator[None]:
+    """See that so many rows more have each outcome in the end."""
+
+    def counted() -> list[float]:
+        labels = [{"model": "tiny:1", "outcome": outcome} for outcome in OUTCOMES]
+        return [REGISTRY.get_sample_value("ganserve_rows_total", label) or 0 for label in labels]
+
+    before = counted()
+    yield
+    more = [after - once for once, after in zip(before, counted(), strict=True)]
+    assert dict(zip(OUTCOMES, more, strict=True)) == dict.fromkeys(OUTCOMES, 0) | expected
+
+
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110 - the engine's thread knows no event of this loop
@@ -121,7 +138,8 @@ def test_rows_of_a_client_that_left_are_not_computed(
         assert (await stayer).status_code == 200
         assert gate.rows == 4 + 3
 
-    run(test, catalogue)
+    with counting(dropped=100, served=3):
+        run(test, catalogue)
 
 
 def test_a_request_that_waits_too_long_is_told_to_come_back(
@@ -141,7 +159,26 @@ def test_a_request_that_waits_too_long_is_told_to_come_back(
         assert (await served).status_code == 200
         assert gate.rows == 5
 
-    run(test, catalogue, timeout=0.2)
+    with counting(dropped=100, served=5):
+        run(test, catalogue, timeout=0.2)
+
+
+def test_what_has_no_room_is_counted_as_refused(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch)
+
+    async def test(generation: Generation) -> None:
+        gate.install()
+        served = Client(b'{"n": 200}').post(generation)
+        await until(lambda: gate.rows == 4)
+        refused = await Client(b'{"n": 57}').post(generation)
+        assert refused.status_code == 503
+        gate.opened.set()
+        assert (await served).status_code == 200
+
+    with counting(refused=57, served=200):
+        run(test, catalogue, queue_rows=256)
 
 
 def test_a_batch_that_fails_is_an_error_and_the_service_goes_on(
@@ -160,7 +197,8 @@ def test_a_batch_that_fails_is_an_error_and_the_service_goes_on(
         gate.error = None
         assert (await Client().post(generation)).status_code == 200
 
-    run(test, catalogue)
+    with counting(failed=1, served=1):
+        run(test, catalogue)
 
 
 def test_who_comes_before_the_generators_are_warm_waits_until_they_are(catalogue: Catalogue) -> None:

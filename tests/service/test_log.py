@@ -1,4 +1,4 @@
-"""How the lines of the log are written, beside other processes that write to the same pipe."""
+"""How the lines of the log are written, beside other processes, and where they cannot be."""
 
 import asyncio
 import contextlib
@@ -6,9 +6,11 @@ import io
 import json
 import select
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from starlette.types import Receive, Scope, Send
 
 from service.access import Access
@@ -73,3 +75,39 @@ def test_lines_go_where_they_went_while_a_library_is_kept_quiet(monkeypatch: pyt
     asyncio.run(main())
     [line] = b"".join(pipe.writes).splitlines()
     assert json.loads(line)["path"] == "/models"
+
+
+def test_what_is_cancelled_is_out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """BentoML cancels what hangs, and answers it with 504."""
+    pipe = stdout(monkeypatch)
+    scope = {"type": "http", "method": "GET", "path": "/models", "headers": []}
+
+    async def hang(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    async def main() -> None:
+        with pytest.raises(asyncio.CancelledError):
+            await Access(hang, sample=1)(scope, send, send)  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+
+    answered = {"route": "/models", "status": "504"}
+    before = REGISTRY.get_sample_value("ganserve_requests_total", answered) or 0
+    asyncio.run(main())
+    assert REGISTRY.get_sample_value("ganserve_requests_total", answered) == before + 1
+    [line] = b"".join(pipe.writes).splitlines()
+    assert json.loads(line)["status"] == 504
+
+
+def test_lines_that_cannot_be_written_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    scope = {"type": "http", "method": "GET", "path": "/models", "headers": []}
+
+    async def main() -> None:
+        access = Access(application, sample=1)
+        await asyncio.gather(*(access(scope, send, send) for _ in range(3)))  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+
+    before = REGISTRY.get_sample_value("ganserve_log_lines_lost_total") or 0
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(full))
+        asyncio.run(main())
+    assert REGISTRY.get_sample_value("ganserve_log_lines_lost_total") == before + 3

@@ -79,20 +79,20 @@ def test_rows_are_shared_with_a_core_that_no_process_computes_on(computing: int,
 
 def test_a_core_that_another_process_leaves_is_found() -> None:
     """Nobody wakes the worker that waits for it."""
-    other = SharedCores(2, 1)
+    other = SharedCores(3, 1)
 
     async def test(engine: Gated, dispatcher: Dispatcher) -> None:
-        other.computing = 1
+        other.computing = 2
         tasks = []
-        for number in (1, 2):
+        for number in (1, 2, 3):
             tasks.append(asyncio.create_task(images(dispatcher, "a", rows(number), in_a_minute())))
             await until(lambda: engine.batches[:1] == [[1]])
         for _ in range(100):
             await asyncio.sleep(0)
         assert engine.batches == [[1]]
         other.computing = 0
-        await until(lambda: engine.batches == [[1], [2]])
+        await until(lambda: engine.batches == [[1], [2, 3]])
         engine.open()
-        assert [numbers(await task) for task in tasks] == [[1], [2]]
+        assert [numbers(await task) for task in tasks] == [[1], [2], [3]]
 
-    run(test, workers=2)
+    run(test, workers=3)

@@ -41,6 +41,15 @@ def test_two_workers_share_a_request_and_its_images_keep_their_order() -> None:
     run(test, max_batch=64, workers=2)
 
 
+def test_a_large_request_fills_batches_as_far_as_the_engine_has_it() -> None:
+    async def test(engine: Gated, dispatcher: Dispatcher) -> None:
+        engine.open()
+        await images(dispatcher, "a", rows(*range(20, 60)), in_a_minute())
+        assert [len(batch) for batch in engine.batches] == [8] * 5
+
+    run(test, max_batch=32, fill=3)
+
+
 def test_images_keep_their_order_when_a_later_batch_is_done_first() -> None:
     async def test(engine: Gated, dispatcher: Dispatcher) -> None:
         asked = [list(range(14 + i, 14 + i + 40)) for i in range(5)]
