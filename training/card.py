@@ -111,6 +111,7 @@ def read_card(folder: Path) -> ModelCard | None:
 def write_evaluation(generator: Generator, body: str) -> None:
     """Put an evaluation's table into the card."""
     path = _card_path(generator)
+    read_card(path.parent)
     text = path.read_text(encoding="utf-8") if path.exists() else f"# {generator.name}\n"
     _write(path, _replace(text, "evaluation", f"## Evaluation of version {generator.version}\n\n{body}"))
 

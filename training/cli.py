@@ -263,10 +263,12 @@ def evaluate(
     kept in --cache until then: after an interruption, the same command goes on.
     """
     from training import evaluation, report  # noqa: PLC0415 - as for export
+    from training.card import read_card  # noqa: PLC0415 - as for export
 
     with mistakes.in_a_line("lower --images"):
         shelved = Shelf(models).find(generator)
         refuse_unfit(shelved)
+        read_card(shelved.path.parent.parent)  # one that cannot be kept is told before the work
         shape = shelved.contract.image
         size = shape.height, shape.channels
         train_images = load_images(data, *size, "train", column, cache)

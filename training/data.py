@@ -3,8 +3,10 @@
 import hashlib
 import io
 import json
+import lzma
 import os
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -78,7 +80,7 @@ def load(
             _decode(*read_columns(table, source, column), resolution, channels, folder)
     except (DatasetNotFoundError, ConnectionError) as error:
         raise DataError(f"{source} is neither here nor on the Hugging Face hub: {error}") from None
-    except (zipfile.BadZipFile, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError) as error:
         raise DataError(f"{source} is not a readable zip file: {error}") from None
     except DataError:
         raise

@@ -43,7 +43,10 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """A new folder that takes the place of `folder` when all is written, unless another process was first."""
+    """A new folder that takes the place of `folder` when all is written, unless another process was first.
+
+    Its name begins with a SHA-256 in hexadecimal, by which those that were never finished are known.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(folder.parent)
     aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=ASIDE, dir=folder.parent))
@@ -65,7 +68,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 def _remove_abandoned(parent: Path) -> None:
     """Remove the folders that killed processes had begun to write: what has not changed for a day."""
-    for aside in parent.glob(f"*{ASIDE}"):
+    for aside in parent.glob("[0-9a-f]" * 64 + f"*{ASIDE}"):
         with suppress(FileNotFoundError):  # another process removes it as well
             written = max(path.stat().st_mtime for path in (aside, *aside.iterdir()))
             if time.time() - written > DAY:

@@ -28,7 +28,7 @@ def read_folder(path: Path, split: str) -> ImageFolder:
     Other folders are the split "train". Hidden entries, and those that begin with "__", are passed over.
     Raises DataError, and NoSplit where the split is not there.
     """
-    names = {child.name for child in _visible(path) if child.is_dir()}
+    names = {child.name for child in visible(path) if child.is_dir()}
     if {"train", "test"} <= names and names - SPLITS:
         raise DataError(
             f"{path} holds train/ and test/ beside {', '.join(sorted(names - SPLITS))}; "
@@ -51,8 +51,8 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 
 def _read_classes(path: Path) -> ImageFolder:
-    flat = [child for child in _visible(path) if _is_image(child)]
-    folders = [path / name for name in in_order(child.name for child in _visible(path) if child.is_dir())]
+    flat = [child for child in visible(path) if _is_image(child)]
+    folders = [path / name for name in in_order(child.name for child in visible(path) if child.is_dir())]
     if not folders:
         if not flat:
             raise DataError(f"{path} holds no images that can be read")
@@ -79,7 +79,7 @@ def _images_under(folder: Path, above: tuple[Path, ...]) -> list[Path]:
     if any(up.is_relative_to(here) for up in above):
         raise DataError(f"{folder} leads back to {here}, which it is in; remove that link")
     found = []
-    for child in _visible(folder):
+    for child in visible(folder):
         if child.is_dir():
             found += _images_under(child, (*above, here))
         elif _is_image(child):
@@ -87,7 +87,8 @@ def _images_under(folder: Path, above: tuple[Path, ...]) -> list[Path]:
     return found
 
 
-def _visible(folder: Path) -> list[Path]:
+def visible(folder: Path) -> list[Path]:
+    """What is in a folder and not hidden, in order. Raises DataError."""
     children = sorted(child for child in folder.iterdir() if not child.name.startswith((".", "__")))
     for child in children:
         if not _is_text(child.name) and (child.is_dir() or _is_image(child)):

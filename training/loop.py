@@ -33,7 +33,11 @@ def run_game(game: Game, data: ImageData, folder: Path, record: RunRecord) -> si
         raise RunError(f"the processes found different checkpoints; {folder} must be one folder for all")
     with _failed_writes(folder):
         session = Session(game, data, folder, record)  # a signal that comes meanwhile ends it at once
-        shown = Monitor(folder, start, record.images) if processes.is_first() else nullcontext()
+        shown = (
+            Monitor(folder, start, record.images, returned_at=progress.returned_at)
+            if processes.is_first()
+            else nullcontext()
+        )
         with _signals() as received, shown as monitor:
             verdict = session.begin(monitor)
             while not verdict and progress.images_seen < record.images and not _asked(received):

@@ -17,7 +17,7 @@ from training import curves
 from training.bars import BAR
 from training.files import ASIDE, remove_leftover, replacing
 from training.progress import Progress
-from training.run import CURVES_FILE, FILES, LOG_FILE, SAMPLES_FOLDER
+from training.run import BEST_FILE, CURVES_FILE, FILES, LOG_FILE, SAMPLES_FOLDER
 from training.sample_grid import write_picture
 from training.stopping import Measurement
 
@@ -28,15 +28,16 @@ CURVES_INTERVAL = 30.0
 class Monitor:
     """Logs of one run folder, from `images_seen` on.
 
-    What an earlier session left beyond `images_seen` is taken back: the run replays it.
+    What an earlier session left beyond `images_seen` is taken back, as are returns after `returned_at`: the run
+    replays them.
     """
 
-    def __init__(self, folder: Path, images_seen: int, images: int) -> None:
+    def __init__(self, folder: Path, images_seen: int, images: int, *, returned_at: int = 0) -> None:
         self._folder = folder
         self._log = folder / LOG_FILE
         for name in FILES:
             remove_leftover(folder / name)
-        _forget_after(self._log, images_seen)
+        _forget_after(self._log, images_seen, returned_at)
         _remove_samples_after(folder / SAMPLES_FOLDER, images_seen)
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=images_seen + 1)
         self._bar = tqdm(total=images, initial=images_seen, unit="img", unit_scale=True, **BAR)
@@ -80,6 +81,10 @@ class Monitor:
             "images that it has seen)"
         )
 
+    def best_is_gone(self) -> None:
+        """Say that the best state was removed."""
+        self._say(f"{BEST_FILE} is gone: what is measured next counts as the best again")
+
     def returned(self, progress: Progress, reason: str, least: Measurement) -> None:
         """Log and say that a run went back to its best state."""
         share = progress.learning_rate_share
@@ -120,17 +125,19 @@ def _remove_samples_after(folder: Path, images_seen: int) -> None:
             path.unlink()
 
 
-def _forget_after(log: Path, images_seen: int) -> None:
+def _forget_after(log: Path, images_seen: int, returned_at: int) -> None:
     if not log.exists():
         return
     lines = log.read_bytes().splitlines(keepends=True)
     with replacing(log) as aside:
-        aside.write_bytes(b"".join(line for line in lines if _is_of(line, images_seen)))
+        aside.write_bytes(b"".join(line for line in lines if _is_of(line, images_seen, returned_at)))
 
 
-def _is_of(line: bytes, images_seen: int) -> bool:
+def _is_of(line: bytes, images_seen: int, returned_at: int) -> bool:
     """Whether it is a line of the log up to there; one that a power cut has damaged is none."""
     try:
-        return line.endswith(b"\n") and bool(json.loads(line)["images_seen"] <= images_seen)
+        entry = json.loads(line)
+        last = min(images_seen, returned_at) if "returned_to" in entry else images_seen
+        return line.endswith(b"\n") and bool(entry["images_seen"] <= last)
     except (ValueError, TypeError, KeyError):
         return False

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from training import processes
+from training import checkpoint, processes
 from training.data import ImageData
 from training.features import fitted
 from training.game import Game
@@ -46,6 +46,12 @@ class Session:
     def begin(self, monitor: Monitor | None) -> Verdict | None:
         """Start the clock, unless the measurements of an earlier session are enough."""
         self._monitor = monitor
+        measured = self._game.progress.measured
+        if measured and not processes.of_the_first(lambda: checkpoint.exists(self._folder / BEST_FILE)):
+            # the next that is measured is the best that there is
+            measured.clear()
+            if monitor:
+                monitor.best_is_gone()
         self._last = time.perf_counter()
         return self._weigh(self._judgement())
 
@@ -75,8 +81,11 @@ class Session:
         """Save what is not saved yet, unless it has diverged."""
         if self._saved == self._game.progress.images_seen:
             return None
-        if broken := self._broken(self._means()):
+        means = self._means()
+        if broken := self._broken(means):
             return broken
+        if means:
+            self._log(means)
         if self._monitor:
             self._game.settle(self._learned)
         self._save()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from training.data_errors import DataError
 from training.files import replacing_folder
-from training.folder import in_order, read_folder
+from training.folder import in_order, read_folder, visible
 
 
 def find_table(source: str, split: str, cache: Path) -> tuple[datasets.Dataset, str]:
@@ -63,10 +63,12 @@ def _unpack(archive: Path, cache: Path) -> Path:
         with replacing_folder(folder) as aside, zipfile.ZipFile(archive) as opened:
             opened.extractall(aside)
     # a zip of a folder holds that folder, not the class folders, at its top
-    inside = [child for child in folder.iterdir() if child.name != "__MACOSX"]
-    while len(inside) == 1 and inside[0].is_dir() and any(child.is_dir() for child in inside[0].iterdir()):
-        folder, inside = inside[0], list(inside[0].iterdir())
-    return folder
+    while True:
+        match visible(folder):
+            case [inside] if inside.is_dir() and any(child.is_dir() for child in visible(inside)):
+                folder = inside
+            case _:
+                return folder
 
 
 def image_column(table: datasets.Dataset, source: str, wanted: str | None) -> str:

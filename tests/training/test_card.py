@@ -63,13 +63,17 @@ def test_a_new_version_replaces_the_facts_and_keeps_the_words_of_a_person(genera
     assert "Version 2 has not been evaluated." in text
 
 
-@pytest.mark.parametrize("head", ["title: a: b", "no mapping"])
-def test_a_card_that_cannot_be_read_is_left_as_it_is(generator: Generator, head: str) -> None:
+@pytest.mark.parametrize("head", [b"title: a: b", b"no mapping", b"title: \xff"])
+def test_a_card_that_cannot_be_read_is_left_as_it_is(generator: Generator, head: bytes) -> None:
     path = generator.path.parent.parent / "README.md"
-    path.write_text(f"---\n{head}\n---\n\nmy words\n")
-    with pytest.raises(CardError, match=r"README\.md cannot be read: .+ mend what stands between"):
+    before = b"---\n%s\n---\n\nmy words\n" % head
+    path.write_bytes(before)
+    refused = pytest.raises(CardError, match=r"README\.md cannot be read: .+ mend what stands between")
+    with refused:
         write_version(generator, FACTS)
-    assert path.read_text() == f"---\n{head}\n---\n\nmy words\n"
+    with refused:
+        write_evaluation(generator, "a table")
+    assert path.read_bytes() == before
 
 
 def test_an_evaluation_replaces_the_last(generator: Generator) -> None:

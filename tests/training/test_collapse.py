@@ -105,6 +105,18 @@ def test_going_back_resumes_bit_for_bit(
     assert decisions(whole)["images_seen"] == 64
 
 
+def test_a_run_whose_best_state_was_removed_keeps_the_next_best(
+    digits_folder: Path, cache: Path, tmp_path: Path
+) -> None:
+    begin(digits_folder, tmp_path, cache, "--patience", 0, images=24)
+    for name in ("best.pt", "best.previous.pt"):
+        (tmp_path / name).unlink(missing_ok=True)
+    result = train(tmp_path, cache, "--resume", images=32)
+    assert "best.pt is gone: what is measured next counts as the best again" in result.output
+    assert [one["images_seen"] for one in decisions(tmp_path)["measured"]] == [32]
+    assert torch.load(tmp_path / "best.pt", weights_only=True)["progress"]["images_seen"] == 32
+
+
 def test_a_run_that_stands_still_has_had_enough_and_stays_so(
     digits_folder: Path, cache: Path, tmp_path: Path
 ) -> None:

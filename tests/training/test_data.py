@@ -65,15 +65,35 @@ def test_one_class_is_none(photos: Path, cache: Path) -> None:
     assert data.labels.tolist() == [0] * 4
 
 
+@pytest.mark.parametrize("beside", [(), (".DS_Store", "__MACOSX/._photos")])
 @pytest.mark.parametrize("root", ["", "inside/"])
-def test_a_zip_is_read_like_its_folder(photos: Path, cache: Path, tmp_path: Path, root: str) -> None:
+def test_a_zip_is_read_like_its_folder(
+    photos: Path, cache: Path, tmp_path: Path, root: str, beside: tuple[str, ...]
+) -> None:
     archive = tmp_path / "photos.zip"
     with zipfile.ZipFile(archive, "w") as opened:
+        for hidden in beside:
+            opened.writestr(hidden, b"hidden")
         for path in photos.rglob("*.png"):
             opened.write(path, root + str(path.relative_to(photos)))
     data = load(str(archive), resolution=16, cache=cache)
     assert data.fingerprint == load(str(photos), resolution=16, cache=cache).fingerprint
     assert data.classes == ("cat", "dog", "test")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_a_zip_that_is_damaged_inside_is_refused(
+    method: int, photos: Path, cache: Path, tmp_path: Path
+) -> None:
+    archive = tmp_path / "photos.zip"
+    with zipfile.ZipFile(archive, "w", method) as opened:
+        for path in photos.rglob("*.png"):
+            opened.write(path, str(path.relative_to(photos)))
+    whole = archive.read_bytes()
+    name = whole.index(b".png")
+    archive.write_bytes(whole[: name + 20] + bytes(60) + whole[name + 80 :])
+    with pytest.raises(DataError, match="is not a readable zip file"):
+        load(str(archive), resolution=16, cache=cache)
 
 
 def test_a_folder_of_splits(digits_folder: Path, cache: Path) -> None:
@@ -185,8 +205,13 @@ def test_what_killed_processes_left_is_removed_after_a_day(photos: Path, cache: 
     yesterday = time.time() - 100_000
     for path in (*old.iterdir(), old):
         os.utime(path, (yesterday, yesterday))
+    others = (cache / "photos.part", cache / "film.mkv.part")
+    shutil.copytree(old, others[0])
+    others[1].touch()
+    for path in others:
+        os.utime(path, (yesterday, yesterday))
     load(str(photos), resolution=32, cache=cache)
-    assert {path.name for path in cache.glob("*.part")} == {new.name}
+    assert set(cache.glob("*.part")) == {new, *others}
 
 
 @pytest.mark.parametrize("channels", [None, 3])

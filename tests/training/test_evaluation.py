@@ -86,6 +86,21 @@ def test_the_reason_why_inception_was_not_measured_is_told_and_kept(
     assert f"were not measured: {weights} holds no weights." in report.as_markdown(measured)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
+def test_a_full_disk_keeps_the_evaluation_before(
+    generator: Generator, real: RealImages, tmp_path: Path
+) -> None:
+    measuring = subject(generator, real)
+    measured = evaluate(measuring, Kept(tmp_path / "kept", {}))
+    path = report.write(measuring, measured)
+    before = path.read_bytes()
+    path.with_name("evaluation.json.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device"):
+        report.write(measuring, measured)
+    assert path.read_bytes() == before
+    assert not list(path.parent.glob("*.part"))
+
+
 def test_without_classes_the_rest_is_measured(real: RealImages, tmp_path: Path) -> None:
     unlabelled = RealImages(
         *(replace(data, classes=(), labels=data.labels * 0) for data in (real.train, real.test))

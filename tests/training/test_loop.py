@@ -15,8 +15,9 @@ from tests.training.runs import Training, equal, finish
 from training import processes
 from training.data import ImageData
 from training.game import Game
+from training.held_out import split
 from training.loop import run_game
-from training.run import RunRecord
+from training.run import RunRecord, read
 
 IMAGES = 96
 SNAPSHOT = 16
@@ -88,6 +89,25 @@ def test_a_run_that_is_stopped_resumes_bit_for_bit(
     logged = images_logged(run)
     assert logged == sorted(set(logged))
     assert logged[-1] == IMAGES
+
+
+def test_what_is_saved_draws_with_statistics_of_its_own(
+    options: list[str], digits_data: ImageData, tmp_path: Path
+) -> None:
+    """Of a generator with batch normalisation, in the middle between two snapshots as well."""
+    run = tmp_path / "run"
+    Training(run, *options, "--architecture", "dcgan", signalled=(40, signal.SIGTERM)).wait()
+    record = read(run)
+    learned = split(digits_data, record.data.held_out, record.hyperparameters.seed).learned
+    for name, seen in (("checkpoint.pt", {40}), ("best.pt", {16, 32})):
+        game = Game(record, torch.device("cpu"))
+        game.load(run, name)
+        assert game.progress.images_seen in seen
+        saved = {key: value.clone() for key, value in game.average.state_dict().items() if "running" in key}
+        game.settle(learned)
+        settled = game.average.state_dict()
+        assert saved
+        assert all(value.any() and torch.equal(value, settled[key]) for key, value in saved.items())
 
 
 def test_images_that_have_moved_are_named_again_in_what_continues_the_run(

@@ -47,6 +47,17 @@ def test_what_a_resumed_run_replays_is_logged_once(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_return_that_is_not_saved_is_made_and_logged_again(tmp_path: Path) -> None:
+    least = Measurement(100, 1.0, 1.0, 1.0, 1.0, None, 0.5, 0.5, {})
+    with Monitor(tmp_path, 0, 400) as monitor:
+        for seen, returns in ((200, 1), (300, 2)):
+            monitor.record(seen, LOSSES)
+            monitor.returned(Progress(images_seen=seen, returns=returns), "no recall", least)
+    with Monitor(tmp_path, 300, 400, returned_at=200):
+        pass
+    assert [entry.get("returned_to", entry["images_seen"]) for entry in entries(tmp_path)] == [200, 100, 300]
+
+
 def test_what_a_killed_run_had_begun_to_write_is_removed_and_nothing_else(tmp_path: Path) -> None:
     begun = ("checkpoint.pt", "best.pt", "classifier.pt", "log.jsonl", "curves.png", "run.json")
     ours = [*(f"{name}.part" for name in begun), "samples/000000100.png.part", "samples/000000200.png"]

@@ -10,7 +10,7 @@ import torch
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # documented, but not in __all__
 
 from tests.training import runs
-from tests.training.runs import Training, equal, finish, weights
+from tests.training.runs import Training, decisions, equal, finish, weights
 from training.lock import alone
 
 Both = Callable[..., list[Training]]
@@ -116,6 +116,22 @@ def test_two_processes_that_lose_one_resume_bit_for_bit(
     assert first.process.exitcode == 1
     assert output.splitlines()[-1].startswith("ganserve: another process of this run has ended (")
     assert "Traceback" not in output
+    for training in both(run, *again(options)):
+        training.finish()
+    assert equal(folder / "two", run)
+
+
+@pytest.mark.parametrize("unbroken", ["dcgan"], indirect=True)
+def test_two_processes_stop_when_one_is_told_to(
+    unbroken: tuple[Path, tuple[str, ...]], options: tuple[str, ...], both: Both, tmp_path: Path
+) -> None:
+    folder, game = unbroken
+    run = tmp_path / "run"
+    trainings = both(run, *game, signalled=(40, signal.SIGTERM))
+    outputs = [training.wait() for training in trainings]
+    assert [training.process.exitcode for training in trainings] == [128 + signal.SIGTERM] * 2
+    assert "stopped by SIGTERM; continue with: ganserve train" in outputs[0]
+    assert decisions(run)["images_seen"] == 40
     for training in both(run, *again(options)):
         training.finish()
     assert equal(folder / "two", run)
