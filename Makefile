@@ -20,6 +20,7 @@ help:
 	@echo 'make serve    serve the generators in models/ on port 3000, or on PORT=...'
 	@echo 'make test     check and test everything'
 	@echo 'make bench    measure the service beside its peers, in half an hour: benchmarks/README.md'
+	@echo 'make bench-memory    see whether its memory grows under load, in ten minutes'
 	@echo 'All install what they need into .venv, with python3 or with PYTHON=...'
 
 serve: free-port .venv/serve-$(RUNTIME)

@@ -51,7 +51,7 @@ def describe() -> dict[str, Any]:
         "requestBody": {"content": {"application/json": {"schema": GenerateRequest.model_json_schema()}}},
         "responses": {
             "200": {
-                "description": "The images. The same model, seed, index and label always give the same.",
+                "description": "The images. Model, seed, index, label and truncation always give the same.",
                 "headers": {
                     name: {"description": meaning, "schema": {"type": "string"}}
                     for name, meaning in _HEADERS.items()

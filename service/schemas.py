@@ -45,7 +45,10 @@ class GenerateRequest(BaseModel):
     )
 
     model: str | None = Field(
-        None, description=_about("model", "The generator, needed when the shelf holds several")
+        None,
+        description=_about(
+            "model", "The generator, `name` or `name:version`, needed when the shelf holds several"
+        ),
     )
     n: Annotated[int, Field(ge=1, le=MOST_IMAGES)] | None = Field(
         None, description=_about("n", "How many images, 1 when left out")

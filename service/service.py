@@ -157,9 +157,11 @@ class Ganserve:
         - `application/json`: base64 PNG files with seed, index and label each.
         - `application/x-npz`: NumPy's `images` uint8 [n, height, width, channels], `labels` and `indices`.
 
-        The same model, seed, index and label always give the same image; the headers `Ganserve-Model`,
-        `Ganserve-Digest`, `Ganserve-Seed` and `Ganserve-Index` name them. An error is a JSON object
-        `{"error": {"message", "field", "expected"}}`; with 503, `Retry-After` says when to come back.
+        The same model, seed, index, label and truncation always give the same image; the headers
+        `Ganserve-Model`, `Ganserve-Digest`, `Ganserve-Seed` and `Ganserve-Index` name the first three.
+
+        An error is a JSON object `{"error": {"message", "field", "expected"}}`; with 503, `Retry-After` says
+        when to come back.
         """
         return await self.respond(request)  # type: ignore[return-value]
 

@@ -9,10 +9,7 @@ def main() -> None:
     try:
         from training.cli import app  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        sys.exit(
-            f"ganserve: training is not installed here ({error}); "
-            f"run: make test, or: {sys.executable} deploy/install.py train,cpu"
-        )
+        sys.exit(f"ganserve: training is not installed here ({error}); run: make test")
     except KeyboardInterrupt:  # importing takes seconds
         sys.exit(128 + signal.SIGINT)
     app()

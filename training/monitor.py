@@ -28,8 +28,8 @@ CURVES_INTERVAL = 30.0
 class Monitor:
     """Logs of one run folder, from `images_seen` on.
 
-    What an earlier session left beyond `images_seen` is taken back, as are returns after `returned_at`: the run
-    replays them.
+    What an earlier session left beyond `images_seen` is taken back, as are returns after `returned_at`: the
+    run replays them.
     """
 
     def __init__(self, folder: Path, images_seen: int, images: int, *, returned_at: int = 0) -> None:

@@ -1,7 +1,7 @@
 """`make bench`: Ganserve and its peers in turn, the limit beside them, and the bars.
 
-python -m benchmarks.serving                          a quick look: 2 s a cell, one round
-python -m benchmarks.serving --seconds 6 --rounds 3 --write     what benchmarks/README.md has
+python -m benchmarks.serving                                    a quick look: 2 s a cell, one round
+python -m benchmarks.serving --seconds 4 --rounds 3 --write     as `make bench` does
 """
 
 import argparse
