@@ -40,6 +40,7 @@ class Admission:
         self._refusals_per_second = refusals_per_second
         self._taken = taken or SharedCount(shared.ROWS)
         self._seconds_per_row = 0.0
+        self._counted = 0
         self._left_last = 0.0
         self._next_refusal = 0.0
 
@@ -85,7 +86,6 @@ class Admission:
         now = time.monotonic()
         seconds = (now - self._left_last) / rows
         self._left_last = now
-        before = self._seconds_per_row or seconds
-        # The more rows, the more they say; about the last 1,000 count.
-        weight = min(1.0, rows / 1000)
-        self._seconds_per_row = (1 - weight) * before + weight * seconds
+        # The mean over all rows until there were 1,000; then about the last 1,000 count.
+        self._counted = min(1000, self._counted + rows)
+        self._seconds_per_row += (seconds - self._seconds_per_row) * rows / self._counted

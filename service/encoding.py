@@ -1,4 +1,4 @@
-"""Images into bytes: one small function a format. The same images always give the same bytes."""
+"""Images into bytes: one small function a format. The same images give the same bytes, but see `png`."""
 
 import base64
 import io

@@ -66,6 +66,29 @@ def test_the_estimate_grows_with_the_rows_too_many(clock: Clock) -> None:
         assert [estimate(admission, rows) for rows in (1, 5, 20)] == pytest.approx([0.002, 0.01, 0.04])
 
 
+def test_a_first_row_that_took_long_is_soon_forgotten(clock: Clock) -> None:
+    """The first of a burst waits for the others, who are done soon after it."""
+    admission = Admission(64)
+    with ExitStack() as others:
+        for _ in range(20):
+            others.enter_context(admission.admit(1))
+        with admission.admit(1):
+            clock.now += 0.06
+    with admission.admit(64):
+        assert estimate(admission, 64) == pytest.approx(64 * 0.06 / 21)
+
+
+def test_about_the_last_thousand_rows_count(clock: Clock) -> None:
+    admission = Admission(100)
+    for seconds in (0.1, 0.2):
+        for _ in range(20):
+            with admission.admit(100):
+                clock.now += seconds
+    with admission.admit(100):
+        # each request has a tenth of the weight, and 20 of them all but 0.9 ** 20
+        assert estimate(admission, 1) == pytest.approx(0.002 - 0.001 * 0.9**20)
+
+
 def test_rows_that_were_not_made_do_not_count_as_made(clock: Clock) -> None:
     admission = Admission(10)
     for seconds, fails in ((0.02, False), (100, True)):
