@@ -1,7 +1,7 @@
 """PNG files of 8-bit grey and RGB images (W3C PNG, third edition): filtered by NumPy, deflated by ISA-L.
 
-The pixels are always those of the images. In rare processes ISA-L deflates some of them otherwise, a few bytes
-longer or shorter: 39 of 22,000 files in one of 62 processes, none in the others.
+The pixels are always those of the images. In rare processes ISA-L deflates some of them otherwise, a few
+bytes longer or shorter: 39 of 22,000 files in one of 62 processes, none in the others.
 """
 
 import struct
