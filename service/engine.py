@@ -66,7 +66,7 @@ class Engine:
         whole = alone and len(rows) <= WORTH_SHARING and self._whole
         session = whole or self._session
         largest = self._sizes[-1] if self._sizes else self.size.most
-        parts = [rows[start : start + largest] for start in range(0, len(rows), largest)]
+        parts = rows.in_parts(largest)
         try:
             images = [self._compute(part, self.padded(len(part)), session) for part in parts]
         except Exception as error:
@@ -161,9 +161,10 @@ class Engine:
         return np.array_equal(self._in_batches(rows[:compared], size, session), together[:compared])
 
     def _in_batches(self, rows: Rows, size: int, session: Session | None = None) -> Images:
-        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
-        images = [self._compute(part, size if self._sizes else len(part), session) for part in parts]
-        return np.concatenate(images)
+        parts = rows.in_parts(size)
+        return np.concatenate(
+            [self._compute(part, size if self._sizes else len(part), session) for part in parts]
+        )
 
     def _compute(self, rows: Rows, size: int, session: Session | None = None) -> Images:
         """The images of the rows, computed in a batch of that size."""

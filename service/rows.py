@@ -31,6 +31,10 @@ class Rows:
             None if self.truncation is None else self.truncation[part],
         )
 
+    def in_parts(self, most: int) -> list["Rows"]:
+        """The rows in their order, at most so many a part."""
+        return [self[start : start + most] for start in range(0, len(self), most)]
+
 
 def concatenate(parts: Sequence[Rows]) -> Rows:
     """The rows of all parts, which are for the same generator, in their order."""

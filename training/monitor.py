@@ -137,7 +137,7 @@ def _is_of(line: bytes, images_seen: int, returned_at: int) -> bool:
     """Whether it is a line of the log up to there; one that a power cut has damaged is none."""
     try:
         entry = json.loads(line)
-        last = min(images_seen, returned_at) if "returned_to" in entry else images_seen
+        last = returned_at if "returned_to" in entry else images_seen
         return line.endswith(b"\n") and bool(entry["images_seen"] <= last)
     except (ValueError, TypeError, KeyError):
         return False

@@ -38,6 +38,10 @@ async def application(_: Scope, __: Receive, send: Send) -> None:
 async def send(_: object) -> None: ...
 
 
+def request(path: str = "/models") -> Scope:
+    return {"type": "http", "method": "GET", "path": path, "headers": []}
+
+
 def stdout(monkeypatch: pytest.MonkeyPatch) -> Pipe:
     pipe = Pipe()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BufferedWriter(pipe)))
@@ -51,8 +55,7 @@ def test_the_kernel_gets_whole_lines_that_it_keeps_whole(path: str, monkeypatch:
 
     async def main() -> None:
         access = Access(application, sample=1)
-        scopes = [{"type": "http", "method": "POST", "path": path, "headers": []} for _ in range(100)]
-        await asyncio.gather(*(access(scope, send, send) for scope in scopes))  # type: ignore[arg-type]
+        await asyncio.gather(*(access(request(path), send, send) for _ in range(100)))  # type: ignore[arg-type]
         await asyncio.sleep(0)
 
     asyncio.run(main())
@@ -64,12 +67,11 @@ def test_the_kernel_gets_whole_lines_that_it_keeps_whole(path: str, monkeypatch:
 
 def test_lines_go_where_they_went_while_a_library_is_kept_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = stdout(monkeypatch)
-    scope = {"type": "http", "method": "GET", "path": "/models", "headers": []}
 
     async def main() -> None:
         access = Access(application, sample=1)
         with contextlib.redirect_stdout(io.StringIO()):
-            await access(scope, send, send)  # type: ignore[arg-type]
+            await access(request(), send, send)  # type: ignore[arg-type]
             await asyncio.sleep(0)
 
     asyncio.run(main())
@@ -80,14 +82,13 @@ def test_lines_go_where_they_went_while_a_library_is_kept_quiet(monkeypatch: pyt
 def test_what_is_cancelled_is_out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """BentoML cancels what hangs, and answers it with 504."""
     pipe = stdout(monkeypatch)
-    scope = {"type": "http", "method": "GET", "path": "/models", "headers": []}
 
     async def hang(*_: object) -> None:
         raise asyncio.CancelledError
 
     async def main() -> None:
         with pytest.raises(asyncio.CancelledError):
-            await Access(hang, sample=1)(scope, send, send)  # type: ignore[arg-type]
+            await Access(hang, sample=1)(request(), send, send)  # type: ignore[arg-type]
         await asyncio.sleep(0)
 
     answered = {"route": "/models", "status": "504"}
@@ -99,11 +100,10 @@ def test_what_is_cancelled_is_out_of_time(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_lines_that_cannot_be_written_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    scope = {"type": "http", "method": "GET", "path": "/models", "headers": []}
 
     async def main() -> None:
         access = Access(application, sample=1)
-        await asyncio.gather(*(access(scope, send, send) for _ in range(3)))  # type: ignore[arg-type]
+        await asyncio.gather(*(access(request(), send, send) for _ in range(3)))  # type: ignore[arg-type]
         await asyncio.sleep(0)
 
     before = REGISTRY.get_sample_value("ganserve_log_lines_lost_total") or 0
